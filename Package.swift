@@ -1,0 +1,101 @@
+// swift-tools-version: 6.2
+// Targets stand in dependency order: imports only ever point up this list (see docs/architecture.md).
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+/// CI sets MILLRACE_WERROR=1; a newer compiler's new warning must not break a user's build.
+let swiftSettings: [SwiftSetting] =
+    Context.environment["MILLRACE_WERROR"] == nil ? strict : strict + [.treatAllWarnings(as: .error)]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/Shared/\(name)", swiftSettings: swiftSettings)
+}
+
+func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser],
+        swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: swiftSettings)
+}
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+
+let library = [
+    "Bytes", "Tokens", "Batches", "Kernels", "Models", "Optimizers", "Checkpoints", "Metrics", "Training",
+]
+
+let package = Package(
+    name: "millrace",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "Millrace", targets: ["Millrace"]),
+        .executable(name: "tok-shard", targets: ["tok-shard"]),
+        .executable(name: "tok-pack", targets: ["tok-pack"]),
+        .executable(name: "train-step", targets: ["train-step"]),
+        .executable(name: "ckpt-tool", targets: ["ckpt-tool"]),
+        .executable(name: "metrics-cat", targets: ["metrics-cat"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CZstd", path: "Sources/Shared/CZstd", pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+        .target(name: "CKernels", path: "Sources/Shared/CKernels"),
+
+        module("Bytes", ["CZstd", system, crypto]),
+        module("Tokens", ["Bytes"]),
+        module("Batches", ["Tokens", "Bytes"]),
+        module("Kernels", ["CKernels", "Bytes"]),
+        module("Models", ["Kernels", "Bytes"]),
+        module("Optimizers", ["Kernels", "Bytes"]),
+        module("Checkpoints", ["Bytes"]),
+        module("Metrics", ["Bytes"]),
+        module(
+            "Training",
+            ["Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
+        module("CommandLine", ["Bytes", argumentParser, system]),
+        .target(
+            name: "Millrace", dependencies: library.map { .target(name: $0) }, path: "Sources/Shared",
+            exclude: library + ["CZstd", "CKernels", "CommandLine"], sources: ["Millrace.swift"],
+            swiftSettings: swiftSettings),
+
+        tool("tok-shard", ["Tokens"]),
+        tool("tok-pack", ["Batches", "Tokens"]),
+        tool("train-step", ["Training", "Batches", "Models", "Optimizers", "Checkpoints", "Metrics"]),
+        tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Checkpoints"]),
+        tool("metrics-cat", ["Metrics"]),
+
+        .target(
+            name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
+            swiftSettings: swiftSettings),
+        tests("BytesTests", ["Bytes", "CZstd"]),
+        tests("TokensTests", ["Tokens", "Bytes"]),
+        tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
+        tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),
+        tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
+        tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
+        tests("CheckpointsTests", ["Checkpoints", "Bytes"]),
+        tests("MetricsTests", ["Metrics", "Bytes"]),
+        tests(
+            "TrainingTests",
+            ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
+        tests("ToolTests", ["CommandLine", "Bytes"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c11
+)

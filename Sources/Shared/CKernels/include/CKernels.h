@@ -1,0 +1,155 @@
+// The inner loops of Millrace, in C: matrix products, attention, row work, the optimizer's pass.
+//
+// Nothing here knows a model or a file. Every function gives the same bits on every instruction set and for every
+// number of threads (docs/numerics.md states the order of each sum); the Swift module `Kernels` holds the scalar twin
+// of each function, which is its specification. Shapes are row-major; `n` counts rows (tokens). No function allocates:
+// what they need lives in the context, made once.
+#ifndef MILLRACE_CKERNELS_H
+#define MILLRACE_CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// MARK: context.c, dispatch.c: instruction sets, the thread pool, the workspace
+
+typedef enum { MR_ISA_SCALAR = 0, MR_ISA_AVX2 = 1, MR_ISA_AVX512 = 2, MR_ISA_NEON = 3 } mr_isa;
+
+/// Whether this processor (and this build) can run `isa`. Scalar always can.
+bool mr_isa_supported(mr_isa isa);
+/// The widest supported one.
+mr_isa mr_isa_best(void);
+
+typedef struct mr_context mr_context;
+
+/// A persistent pool of `threads` (the caller counts as one; 0 = the CPUs this process may run on) running kernels of
+/// `isa`. NULL when threads cannot be made or `isa` is not supported. Workers spin for a bounded time, then sleep; they
+/// do not spin when threads outnumber CPUs.
+mr_context *mr_context_create(int threads, mr_isa isa);
+void mr_context_destroy(mr_context *context);
+int mr_context_threads(const mr_context *context);
+mr_isa mr_context_isa(const mr_context *context);
+/// Bytes the context holds (packing panels, attention scratch), for the printed memory plan.
+size_t mr_context_bytes(const mr_context *context);
+
+/// Calls work(argument, task, worker) for every task in 0 ..< tasks, spread over the pool, and returns when all are done.
+/// worker is in 0 ..< threads. Not reentrant.
+void mr_parallel(mr_context *context, int64_t tasks, void (*work)(void *argument, int64_t task, int worker),
+                 void *argument);
+
+// MARK: gemm.c
+
+/// C (m, n) = op(A) (m, k) · op(B) (k, n), or C += when `accumulate`.
+/// `transpose_a`: A is stored (k, m) with row stride lda, else (m, k). `transpose_b`: B is stored (n, k), else (k, n).
+///
+/// Order of summation: k is cut in blocks that begin at every multiple of `period` and at every multiple of MR_GEMM_KC
+/// after such a beginning (period = 0: k is one period). A block's sum starts at 0 and takes its products in order of k,
+/// each by one fused multiply-add; block sums are added to C in order (the first one replaces C unless `accumulate`).
+/// k = 0 leaves C at 0, or untouched when accumulating.
+#define MR_GEMM_KC 256
+void mr_gemm(mr_context *context, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
+             int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, bool accumulate, int64_t period);
+
+// MARK: optimizer.c: one pass over flat arrays
+
+/// y += x, elementwise.
+void mr_add(mr_context *context, int64_t n, const float *x, float *y);
+/// Σ x², in double: blocks of 4096 elements; inside a block 8 lanes (element i to lane i mod 8), products and sums in
+/// double with fused multiply-add, lanes added as a tree ((0+4)+(2+6))+((1+5)+(3+7)); block sums added in order.
+/// A non-finite input gives a non-finite result.
+double mr_sum_squares(mr_context *context, int64_t n, const float *x);
+
+/// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), decoupled decay:
+///   g' = g · gradient_scale
+///   m  = fma(beta1, m, one_minus_beta1 · g')
+///   v  = fma(beta2, v, (one_minus_beta2 · g') · g')
+///   p  = fma(-decay, p, p)                       (decay = learning rate · weight decay; 0 skips nothing)
+///   p  = p - (step_size · m) / (sqrt(v) · inverse_sqrt_bias2 + epsilon)
+/// with step_size = lr / (1 - beta1^t) and inverse_sqrt_bias2 = 1 / sqrt(1 - beta2^t), computed by the caller in double.
+typedef struct {
+    float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, decay, step_size, inverse_sqrt_bias2, epsilon;
+} mr_adamw_parameters;
+void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
+              float *v);
+
+// MARK: rows.c
+
+/// rstd[i] = 1 / sqrt(mean(x²) + epsilon); y = x · rstd · w   (RMSNorm, arXiv:1910.07467). x, y are (n, c); w is (c).
+/// The mean of squares: 16 float lanes (element i to lane i mod 16), fused multiply-add, then the fixed tree.
+void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, float epsilon,
+                        float *y, float *rstd);
+/// dx += , dw +=. dw takes, for each period of `period` rows (0 = all n), the sum over that period's rows in order,
+/// started at 0, then added.
+void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
+                         const float *rstd, const float *dy, float *dx, float *dw);
+
+/// cosine, sine: (positions, d/2) for angle = p · theta^(-2i/d), computed in double by our own functions (the same bits
+/// on every processor), then rounded.
+void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine);
+/// Rotates (RoFormer, arXiv:2104.09864; split-half pairs (i, i + d/2)) `heads` heads of width d in each of n rows of x,
+/// in place; a row begins every `stride` floats. position[i] chooses the row of the table. `inverse` rotates back
+/// (which is the backward pass).
+void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t stride, float *x,
+             const int32_t *position, const float *cosine, const float *sine, bool inverse);
+
+/// gate_up is (n, 2·width): gate then up. out (n, width) = silu(gate) · up   (SwiGLU, arXiv:2002.05202).
+void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const float *gate_up, float *out);
+/// d_gate_up (n, 2·width) is overwritten. It may be gate_up itself.
+void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const float *gate_up, const float *dout,
+                        float *d_gate_up);
+
+/// out (n, c) = table[ids]. The caller has checked the ids.
+void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float *table, const uint32_t *ids,
+                          float *out);
+/// dtable[ids[i]] += dout[i], in order of i.
+void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
+                           float *dtable);
+
+/// Softmax and cross-entropy of each row of logits (n, v), row stride `stride`. loss[i] = log Σ exp(logits) − logits[target], or 0 where
+/// weight[i] == 0. When `gradient`, logits become weight[i] · (softmax − one-hot), rows of weight 0 become 0.
+/// weight is what the caller divides by (1 / count of targets), so losses are unweighted and gradients weighted.
+void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride, float *logits,
+                      const uint32_t *targets, const float *weight, float *loss, bool gradient);
+
+// MARK: attention.c
+
+/// Causal attention inside documents. Token i of a row attends to keys first[i] ... i (indices inside its row).
+typedef struct {
+    int64_t rows, length;          // B, T
+    int64_t heads, kv_heads, d;    // H, KV (divides H), head width (≤ 256, a multiple of 2)
+    int64_t q_stride, k_stride, v_stride, out_stride;  // floats from one token to the next
+    float scale;                   // 1 / sqrt(d)
+} mr_attention_shape;
+
+/// q points at head 0 of token 0; token t, head h lies at q + t · q_stride + h · d (k, v alike with kv_heads).
+/// out (B·T, H·d by out_stride), log_sum_exp (B, H, T): what the backward pass needs, instead of a T × T matrix.
+/// Blocked online softmax (arXiv:2112.05682, arXiv:2205.14135); masked blocks are skipped; memory O(T).
+void mr_attention_forward(mr_context *context, const mr_attention_shape *shape, const float *q, const float *k,
+                          const float *v, const int32_t *first, float *out, float *log_sum_exp);
+/// dq, dk, dv (strides as q, k, v) are overwritten. `delta` is scratch (B, H, T): Σ_d dout · out.
+void mr_attention_backward(mr_context *context, const mr_attention_shape *shape, const float *q, const float *k,
+                           const float *v, const int32_t *first, const float *out, const float *log_sum_exp,
+                           const float *dout, float *delta, float *dq, float *dk, float *dv);
+/// One new token against a cache: q (H, d), k and v caches (count, KV, d), out (H, d).
+void mr_attention_decode(mr_context *context, int64_t count, int64_t heads, int64_t kv_heads, int64_t d, float scale,
+                         const float *q, const float *k, const float *v, float *out);
+
+// MARK: random.c: a counter-based generator; the same (seed, purpose, step, index) gives the same number anywhere
+
+/// 64 uniform bits for (seed, purpose, step, index).
+uint64_t mr_random_bits(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t index);
+/// out[i] = mean 0, deviation `deviation` normal for index first + i (Box–Muller in double by our own log, sin, cos).
+void mr_random_normal(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t first, int64_t n, float deviation,
+                      float *out);
+
+/// y = exp(x) by the polynomial that every kernel uses; exposed so that tests can hold it against the twin.
+void mr_exp(mr_context *context, int64_t n, const float *x, float *y);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
