@@ -1,0 +1,112 @@
+// Whole or absent: a file is written beside its place under a temporary name, flushed to the disk, and renamed; the
+// directory is flushed after it. A kill at any instant leaves the old file or the new one.
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+public import SystemPackage
+
+/// A file that appears under its name when `commit` returns, or never. One that is dropped before that removes what it
+/// wrote. Not for concurrent use.
+public final class AtomicFile: ByteSink {
+    public let path: FilePath
+    public private(set) var bytesWritten = 0
+    private let temporary: FilePath
+    private let descriptor: FileDescriptor
+    private var isOpen = true
+
+    public var name: String { path.string }
+
+    /// - Throws: `Fault` when the name is taken by a device, FIFO or directory, or the directory cannot be written.
+    public init(_ path: FilePath) throws(Fault) {
+        self.path = path
+        if let kind = FileSystem.kind(of: path), kind != .file {
+            throw Fault(.cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place")
+        }
+        temporary = FilePath(path.string + FileSystem.temporarySuffix())
+        do {
+            descriptor = try FileDescriptor.open(
+                temporary, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+                permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
+        } catch { throw .creating(path, error) }
+    }
+
+    deinit {
+        if isOpen {
+            try? descriptor.close()
+            try? FileSystem.remove(temporary)
+        }
+    }
+
+    public func write(_ bytes: [UInt8]) throws(Fault) { try unsafe write(bytes.span.bytes) }
+
+    public func write(_ bytes: RawSpan) throws(Fault) {
+        do {
+            // SAFETY: the buffer lives for the call and is only read.
+            bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }
+        } catch { throw .writing(name, error) }
+    }
+
+    /// Flushes, closes and renames; with `durable` the directory is flushed too (leave that out only when the caller
+    /// publishes a whole directory afterwards).
+    public func commit(durable: Bool = true) throws(Fault) {
+        precondition(isOpen, "\(path) is committed once")
+        isOpen = false
+        do {
+            if fsync(descriptor.rawValue) != 0 { throw Errno(rawValue: errno) }
+            try descriptor.close()
+        } catch {
+            // A failed fsync or close is final: what the kernel kept is unknown, so nothing is published.
+            try? descriptor.close()
+            try? FileSystem.remove(temporary)
+            throw .writing(name, error)
+        }
+        do {
+            try FileSystem.rename(temporary, to: path)
+        } catch {
+            try? FileSystem.remove(temporary)
+            throw error
+        }
+        if durable { try FileSystem.synchronizeDirectory(path.parent) }
+    }
+
+    /// Writes `bytes` as the whole file at `path`.
+    public static func write(_ bytes: [UInt8], to path: FilePath, durable: Bool = true) throws(Fault) {
+        let file = try AtomicFile(path)
+        try file.write(bytes)
+        try file.commit(durable: durable)
+    }
+}
+
+/// A directory that appears under its name when `commit` returns, or never. Fill `temporary` with `AtomicFile`s.
+public final class AtomicDirectory {
+    public let path: FilePath
+    /// Where the content goes until it is published.
+    public let temporary: FilePath
+    private var isOpen = true
+
+    /// - Throws: `Fault` when `path` exists already or its parent cannot be written.
+    public init(_ path: FilePath) throws(Fault) {
+        self.path = path
+        if FileSystem.kind(of: path, followingLinks: false) != nil {
+            throw Fault(.cannotCreate, "cannot create \(quoted(path.string)): it exists already")
+        }
+        try FileSystem.makeDirectory(path.parent)
+        temporary = FilePath(path.string + FileSystem.temporarySuffix())
+        try FileSystem.makeDirectory(temporary)
+    }
+
+    deinit { if isOpen { try? FileSystem.remove(temporary) } }
+
+    public func commit() throws(Fault) {
+        precondition(isOpen, "\(path) is committed once")
+        try FileSystem.synchronizeDirectory(temporary)
+        try FileSystem.rename(temporary, to: path)
+        isOpen = false
+        try FileSystem.synchronizeDirectory(path.parent)
+    }
+}

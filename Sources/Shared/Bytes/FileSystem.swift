@@ -1,0 +1,159 @@
+// The few questions and changes that the formats need of a file system, each telling failure apart from absence.
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+public import SystemPackage
+
+public enum FileSystem {
+    public enum Kind: Sendable { case file, directory, symbolicLink, other }
+
+    /// What stands at `path`, links followed unless `followingLinks` is false; nil when nothing does.
+    public static func kind(of path: FilePath, followingLinks: Bool = true) -> Kind? {
+        var status = stat()
+        // SAFETY: the path is a C string for the call; stat fills the struct.
+        let result = unsafe path.withPlatformString {
+            unsafe followingLinks ? stat($0, &status) : lstat($0, &status)
+        }
+        if result != 0 { return nil }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: return .file
+        case S_IFDIR: return .directory
+        case S_IFLNK: return .symbolicLink
+        default: return .other
+        }
+    }
+
+    /// The names in a directory except `.` and `..`, sorted by their bytes.
+    public static func list(_ path: FilePath) throws(Fault) -> [String] {
+        // SAFETY: opendir's handle is used and closed here; each entry is read before the next readdir.
+        guard let directory = unsafe path.withPlatformString({ unsafe opendir($0) }) else {
+            throw .opening(path, Errno(rawValue: errno))
+        }
+        defer { unsafe closedir(directory) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(directory) else {
+                if errno != 0 { throw .reading(path.string, Errno(rawValue: errno)) }
+                break
+            }
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+                unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    }
+
+    /// Makes the directory and its missing parents; one that exists is fine.
+    public static func makeDirectory(_ path: FilePath) throws(Fault) {
+        if path.isEmpty || kind(of: path) == .directory { return }
+        let parent = path.removingLastComponent()
+        if !parent.isEmpty && parent != path { try makeDirectory(parent) }
+        // SAFETY: a C string for the call.
+        let result = unsafe path.withPlatformString { unsafe mkdir($0, 0o777) }
+        if result != 0 && errno != EEXIST { throw .creating(path, Errno(rawValue: errno)) }
+        if kind(of: path) != .directory { throw .creating(path, Errno.notDirectory) }
+        try synchronizeDirectory(path.parent)
+    }
+
+    /// Flushes a directory's entries to the disk.
+    public static func synchronizeDirectory(_ path: FilePath) throws(Fault) {
+        do {
+            let descriptor = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
+            let result = fsync(descriptor.rawValue)
+            let code = errno
+            try descriptor.close()
+            // Some file systems have no fsync for directories and say EINVAL; they order renames by themselves.
+            if result != 0 && code != EINVAL { throw Errno(rawValue: code) }
+        } catch {
+            throw Fault(
+                .inputOutput,
+                "written, durability unconfirmed: fsync of directory \(quoted(path.string)): \(Fault.reason(of: error))")
+        }
+    }
+
+    public static func rename(_ old: FilePath, to new: FilePath) throws(Fault) {
+        // SAFETY: C strings for the call.
+        let result = unsafe old.withPlatformString { old in
+            unsafe new.withPlatformString { new in unsafe renameOnce(old, new) }
+        }
+        if result != 0 { throw .creating(new, Errno(rawValue: errno)) }
+    }
+
+    /// Removes a file or a whole directory; what is not there is fine. Links are removed, not followed.
+    public static func remove(_ path: FilePath) throws(Fault) {
+        guard let kind = kind(of: path, followingLinks: false) else { return }
+        if kind == .directory {
+            for name in try list(path) { try remove(path.appending(name)) }
+        }
+        // SAFETY: a C string for the call.
+        let result = unsafe path.withPlatformString {
+            unsafe kind == .directory ? rmdir($0) : unlink($0)
+        }
+        if result != 0 && errno != ENOENT {
+            throw Fault(.inputOutput, "cannot remove \(quoted(path.string)): \(Errno(rawValue: errno))")
+        }
+    }
+
+    /// Points the symbolic link `link` at `target` (relative to the link's directory), replacing an older link in one
+    /// rename, and makes that durable. Anything but a link in its place is refused.
+    public static func replaceLink(_ link: FilePath, target: String) throws(Fault) {
+        if let kind = kind(of: link, followingLinks: false), kind != .symbolicLink {
+            throw Fault(.cannotCreate, "cannot create \(quoted(link.string)): something that is no symbolic link is in its place")
+        }
+        let temporary = FilePath(link.string + temporarySuffix())
+        // SAFETY: C strings for the call.
+        let result = unsafe temporary.withPlatformString { path in
+            unsafe target.withCString { unsafe symlink($0, path) }
+        }
+        if result != 0 { throw .creating(link, Errno(rawValue: errno)) }
+        do {
+            try rename(temporary, to: link)
+        } catch {
+            try? remove(temporary)
+            throw error
+        }
+        try synchronizeDirectory(link.parent)
+    }
+
+    /// Where a symbolic link points, or nil.
+    public static func linkTarget(_ link: FilePath) -> String? {
+        // SAFETY: readlink writes at most the buffer's bytes and returns how many.
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { buffer in
+            let count = unsafe link.withPlatformString { unsafe readlink($0, buffer.baseAddress!, 4096) }
+            if count <= 0 { return nil }
+            return unsafe String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
+        }
+    }
+
+    /// `.<random>.tmp`: what unpublished names end in. Readers ignore such names, writers clean them up.
+    package static func temporarySuffix() -> String {
+        "." + String(UInt64.random(in: .min ... .max), radix: 36) + ".tmp"
+    }
+
+    /// Removes what killed writers left in a directory: names that begin with `prefix` and end in `.tmp`.
+    package static func removeStaleTemporaries(in directory: FilePath, prefix: String) throws(Fault) {
+        for name in try list(directory) where name.hasPrefix(prefix) && name.hasSuffix(".tmp") {
+            try remove(directory.appending(name))
+        }
+    }
+}
+
+extension FilePath {
+    /// The directory that holds this path's last component; `.` for a bare name.
+    package var parent: FilePath {
+        let parent = removingLastComponent()
+        return parent.isEmpty ? "." : parent
+    }
+}
+
+// A free function, because `rename` inside `FileSystem` would be its own.
+private func renameOnce(_ old: UnsafePointer<CChar>, _ new: UnsafePointer<CChar>) -> Int32 {
+    unsafe rename(old, new)
+}

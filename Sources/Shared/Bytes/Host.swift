@@ -1,0 +1,82 @@
+// What the machine is: the facts that run.json records and that defaults are derived from.
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+
+public enum Host {
+    /// CPUs that this process may run on.
+    public static var processors: Int {
+        #if os(Linux)
+            // The affinity mask, as the kernel prints it: cpu_set_t's macros are out of Swift's reach.
+            if let status = try? FileSource.open("/proc/self/status").read(filling: 1 << 16),
+                let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first(where: {
+                    $0.hasPrefix("Cpus_allowed:")
+                })
+            {
+                let count = line.dropFirst("Cpus_allowed:".count).reduce(0) {
+                    $0 + ($1.hexDigitValue?.nonzeroBitCount ?? 0)
+                }
+                if count > 0 { return count }
+            }
+        #endif
+        return max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    }
+
+    /// Physical memory in bytes.
+    public static var memory: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+
+    public static var name: String {
+        // SAFETY: gethostname writes at most the capacity and we end the string ourselves.
+        unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 257) { buffer in
+            unsafe buffer.initialize(repeating: 0)
+            return unsafe gethostname(buffer.baseAddress!, 256) == 0 ? String(cString: buffer.baseAddress!) : "unknown"
+        }
+    }
+
+    /// Seconds since 1970.
+    public static var wallClock: Double { seconds(CLOCK_REALTIME) }
+    /// Seconds that never go back.
+    public static var monotonicClock: Double { seconds(CLOCK_MONOTONIC) }
+
+    private static func seconds(_ clock: clockid_t) -> Double {
+        var time = timespec()
+        unsafe clock_gettime(clock, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
+
+    /// An environment variable.
+    public static func environment(_ name: String) -> String? {
+        // SAFETY: the value is copied at once; no thread of ours changes the environment.
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+
+    /// The largest amount of memory this process has held so far, in bytes.
+    public static var peakResidentBytes: Int {
+        var usage = rusage()
+        #if canImport(Darwin)
+            unsafe getrusage(RUSAGE_SELF, &usage)
+            return usage.ru_maxrss
+        #else
+            unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+            return usage.ru_maxrss * 1024
+        #endif
+    }
+
+    /// `2026-01-31T12:00:00Z` for seconds since 1970 (ISO 8601, UTC).
+    public static func timestamp(_ seconds: Double) -> String {
+        var time = time_t(seconds)
+        // SAFETY: gmtime_r fills the struct that it is given; strftime ends its text within the capacity.
+        var parts = unsafe tm()
+        unsafe gmtime_r(&time, &parts)
+        return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
+            let count = unsafe strftime(buffer.baseAddress!, 64, "%Y-%m-%dT%H:%M:%SZ", &parts)
+            return unsafe String(decoding: UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: buffer[..<count])), as: UTF8.self)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+// A regular file read by offset. Nothing is mapped: a mapping of a file that shrinks ends in SIGBUS, a short pread ends
+// in an error that names the byte.
+
+public import SystemPackage
+
+/// An open file of known size for reads at any offset, from any thread. Closed when the last reference goes.
+public final class InputFile: Sendable {
+    public let path: FilePath
+    /// Bytes when it was opened.
+    public let size: Int
+    private let descriptor: FileDescriptor
+
+    /// The name that messages put in quotes.
+    public var name: String { path.string }
+
+    /// - Throws: `Fault`: no such file, not a regular file.
+    public init(_ path: FilePath) throws(Fault) {
+        self.path = path
+        do {
+            descriptor = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
+        } catch { throw .opening(path, error) }
+        do {
+            size = Int(try descriptor.seek(offset: 0, from: .end))
+        } catch {
+            try? descriptor.close()
+            throw .opening(path, error)
+        }
+        if FileSystem.kind(of: path) != .file {
+            try? descriptor.close()
+            throw Fault(.noInput, "cannot open \(quoted(path.string)): not a regular file")
+        }
+    }
+
+    deinit { try? descriptor.close() }
+
+    /// Exactly `count` bytes from `offset`.
+    /// - Throws: `Fault` (bad data) when the file ends before, also when it has shrunk since it was opened.
+    public func read(at offset: Int, count: Int) throws(Fault) -> [UInt8] {
+        guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
+            throw .badData(name, byte: size, "expected \(count) bytes at byte \(offset), found the end of the file")
+        }
+        var failure: Fault?
+        // SAFETY: pread writes at most the bytes of the buffer it is given; `initialized` counts what it wrote.
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            initialized = 0
+            while initialized < count {
+                do {
+                    let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized..<count])
+                    let got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset + initialized), into: rest)
+                    if got == 0 {
+                        failure = .badData(
+                            name, byte: offset + initialized, "the file has shrunk while it was being read")
+                        return
+                    }
+                    initialized += got
+                } catch {
+                    failure = .reading(name, error)
+                    return
+                }
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+
+    /// The whole file, which must not be larger than `limit` bytes.
+    public func readAll(limit: Int) throws(Fault) -> [UInt8] {
+        if size > limit { throw .badData(name, "\(size) bytes, more than the \(limit) allowed") }
+        return try read(at: 0, count: size)
+    }
+
+    /// SHA-256 of the whole file, read in pieces of 1 MiB.
+    public func digest() throws(Fault) -> Digest {
+        var hasher = DigestHasher()
+        var offset = 0
+        while offset < size {
+            let piece = try read(at: offset, count: min(1 << 20, size - offset))
+            hasher.update(piece)
+            offset += piece.count
+        }
+        return hasher.finish()
+    }
+}

@@ -1,0 +1,105 @@
+// JSON as our formats need it: strict, with byte offsets in every complaint, duplicate keys refused, order of keys
+// kept, integers exact to 64 bits, depth bounded. Foundation's parser lets duplicates through and knows no offsets,
+// and it would be half of each tool's start-up time.
+
+/// A JSON value (RFC 8259). Objects keep the order of their keys.
+public enum JSON: Sendable, Equatable {
+    case null
+    case bool(Bool)
+    /// An integer that fits 64 bits, signed.
+    case integer(Int)
+    /// An integer above `Int.max` that fits 64 bits, unsigned.
+    case unsigned(UInt64)
+    case number(Double)
+    case string(String)
+    case array([JSON])
+    case object(JSONObject)
+}
+
+/// The members of an object in order, found by key in constant time once there are many.
+public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
+    public private(set) var members: [(key: String, value: JSON)] = []
+    private var positions: [String: Int] = [:]
+
+    public init() {}
+
+    public init(dictionaryLiteral elements: (String, JSON)...) {
+        for (key, value) in elements { self[key] = value }
+    }
+
+    public var count: Int { members.count }
+    public var keys: [String] { members.map(\.key) }
+
+    /// Setting nil removes nothing: members are only added or replaced, in order of first appearance.
+    public subscript(key: String) -> JSON? {
+        get { positions[key].map { members[$0].value } }
+        set {
+            guard let newValue else { return }
+            if let position = positions[key] {
+                members[position].value = newValue
+            } else {
+                positions[key] = members.count
+                members.append((key, newValue))
+            }
+        }
+    }
+
+    public static func == (left: JSONObject, right: JSONObject) -> Bool {
+        left.count == right.count && left.members.allSatisfy { right[$0.key] == $0.value }
+    }
+}
+
+extension JSON {
+    public var stringValue: String? { if case .string(let value) = self { value } else { nil } }
+    public var boolValue: Bool? { if case .bool(let value) = self { value } else { nil } }
+    public var arrayValue: [JSON]? { if case .array(let value) = self { value } else { nil } }
+    public var objectValue: JSONObject? { if case .object(let value) = self { value } else { nil } }
+    public var isNull: Bool { if case .null = self { true } else { false } }
+
+    /// An exact integer; `3.0` counts, `3.5` does not.
+    public var intValue: Int? {
+        switch self {
+        case .integer(let value): value
+        case .number(let value): Int(exactly: value)
+        default: nil
+        }
+    }
+
+    public var uint64Value: UInt64? {
+        switch self {
+        case .integer(let value): UInt64(exactly: value)
+        case .unsigned(let value): value
+        case .number(let value): UInt64(exactly: value)
+        default: nil
+        }
+    }
+
+    public var doubleValue: Double? {
+        switch self {
+        case .integer(let value): Double(value)
+        case .unsigned(let value): Double(value)
+        case .number(let value): value
+        default: nil
+        }
+    }
+
+    public subscript(key: String) -> JSON? { objectValue?[key] }
+}
+
+extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
+    ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
+{
+    public init(stringLiteral value: String) { self = .string(value) }
+    public init(integerLiteral value: Int) { self = .integer(value) }
+    public init(floatLiteral value: Double) { self = .number(value) }
+    public init(booleanLiteral value: Bool) { self = .bool(value) }
+    public init(arrayLiteral elements: JSON...) { self = .array(elements) }
+    public init(dictionaryLiteral elements: (String, JSON)...) {
+        var object = JSONObject()
+        for (key, value) in elements { object[key] = value }
+        self = .object(object)
+    }
+
+    /// Any 64-bit value without loss.
+    public init(_ value: UInt64) { self = Int(exactly: value).map(JSON.integer) ?? .unsigned(value) }
+}

@@ -1,0 +1,83 @@
+// Independent zstd frames (RFC 8878) with content checksum and content size, through libzstd's stable API.
+
+private import CZstd
+
+/// Compresses whole frames at one level; keeps libzstd's working memory between frames. One per thread.
+@safe
+public final class ZstdCompressor {
+    // SAFETY: owned, made in init, freed in deinit, used by one thread at a time (the class is not Sendable).
+    private let context: OpaquePointer
+
+    /// - Parameter level: 1 (fast) to 19 (small); the format's default is 3.
+    public init(level: Int) {
+        guard let context = unsafe ZSTD_createCCtx() else { preconditionFailure("zstd: out of memory") }
+        unsafe self.context = context
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(clamping: level))
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1)
+        unsafe ZSTD_CCtx_setParameter(context, ZSTD_c_contentSizeFlag, 1)
+    }
+
+    deinit { unsafe ZSTD_freeCCtx(context) }
+
+    /// One frame that decodes to `bytes`.
+    public func frame(of bytes: RawSpan) -> [UInt8] {
+        let bound = ZSTD_compressBound(bytes.byteCount)
+        // SAFETY: libzstd writes at most `bound` bytes and returns how many; with that bound it cannot fail.
+        return unsafe bytes.withUnsafeBytes { source in
+            unsafe [UInt8](unsafeUninitializedCapacity: bound) { buffer, initialized in
+                let count = unsafe ZSTD_compress2(context, buffer.baseAddress, bound, source.baseAddress, source.count)
+                precondition(ZSTD_isError(count) == 0, "zstd: \(unsafe String(cString: ZSTD_getErrorName(count)))")
+                initialized = count
+            }
+        }
+    }
+
+    public func frame(of bytes: [UInt8]) -> [UInt8] { unsafe frame(of: bytes.span.bytes) }
+}
+
+/// Decompresses whole frames. One per thread.
+@safe
+public final class ZstdDecompressor {
+    private let context: OpaquePointer
+
+    /// Windows above 2^27 bytes (the zstd program's own limit) are refused.
+    public init() {
+        guard let context = unsafe ZSTD_createDCtx() else { preconditionFailure("zstd: out of memory") }
+        unsafe self.context = context
+        unsafe ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 27)
+    }
+
+    deinit { unsafe ZSTD_freeDCtx(context) }
+
+    /// Why a frame was refused; the caller knows file, frame and byte.
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// The content of one frame, which must be exactly `count` bytes and carry a checksum. Output never exceeds
+    /// `count`, whatever the frame says.
+    public func decode(_ frame: ArraySlice<UInt8>, count: Int) throws(Failure) -> [UInt8] {
+        // Frame header descriptor (RFC 8878, 3.1.1.1.1): bit 2 says that a content checksum follows the blocks.
+        guard frame.count >= 5, Array(frame.prefix(4)) == [0x28, 0xb5, 0x2f, 0xfd] else {
+            throw Failure(description: "not a zstd frame")
+        }
+        guard frame[frame.startIndex + 4] & 4 != 0 else { throw Failure(description: "zstd frame without a checksum") }
+        var failure: Failure?
+        // SAFETY: libzstd writes at most `count` bytes into the buffer of that size and returns how many.
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            unsafe frame.withUnsafeBytes { source in
+                let result = unsafe ZSTD_decompressDCtx(
+                    context, buffer.baseAddress, count, source.baseAddress, source.count)
+                if ZSTD_isError(result) != 0 {
+                    failure = Failure(description: unsafe String(cString: ZSTD_getErrorName(result)))
+                } else if result != count {
+                    failure = Failure(description: "expected \(count) bytes of content, found \(result)")
+                } else {
+                    initialized = result
+                }
+            }
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+}

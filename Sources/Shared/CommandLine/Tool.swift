@@ -1,0 +1,105 @@
+// The frame every tool stands in: parse, run, and turn whatever was thrown into one line on standard error and an exit
+// code. SIGPIPE is ignored from the start, so that a closed reader is an error code that can be told from a full disk.
+
+public import ArgumentParser
+private import Bytes
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+
+/// A tool's root command. Conform with `@main` and call nothing else.
+public protocol Tool: ParsableCommand {}
+
+public let millraceVersion = "0.1.0"
+
+extension Tool {
+    /// Parses the arguments, runs the command and exits.
+    public static func main() {
+        _ = signal(SIGPIPE, SIG_IGN)
+        endProcess(run(Array(Swift.CommandLine.arguments.dropFirst())).rawValue)
+    }
+
+    private static func run(_ arguments: [String]) -> ExitStatus {
+        do {
+            var command = try parseAsRoot(arguments)
+            try command.run()
+            return .done
+        } catch {
+            return report(error)
+        }
+    }
+
+    private static var toolName: String { configuration.commandName ?? _commandName }
+
+    private static func report(_ error: any Error) -> ExitStatus {
+        switch error {
+        case is DownstreamClosed: return .done
+        case let fault as Fault:
+            StandardError.writeLine("\(toolName): \(fault.message)")
+            if let hint = fault.hint { StandardError.writeLine("hint: \(hint)") }
+            return ExitStatus(fault.kind)
+        case let exit as Exit:
+            if let message = exit.message { StandardError.writeLine("\(toolName): \(message)") }
+            return exit.status
+        default: return reportParser(error)
+        }
+    }
+
+    /// What the argument parser throws: help and version (to standard output, 0) or a slip in the arguments (64).
+    private static func reportParser(_ error: any Error) -> ExitStatus {
+        let code = exitCode(for: error)
+        if code == .success {
+            do {
+                try FileSink.standardOutput.write(fullMessage(for: error) + "\n")
+                return .done
+            } catch { return report(error) }
+        }
+        if code == .validationFailure {
+            StandardError.writeLine("\(toolName): \(message(for: error))")
+            StandardError.writeLine("hint: '\(toolName) --help' shows the options")
+            return .usage
+        }
+        StandardError.writeLine("\(toolName): unexpected error: \(error)")
+        return .bug
+    }
+}
+
+// A free function, because `exit` inside the extension would be the parser's.
+private func endProcess(_ code: Int32) -> Never { exit(code) }
+
+/// The conversation: one line at a time, failures ignored (there is nowhere left to report them).
+public enum StandardError {
+    private static let sink = FileSink.standardError
+
+    public static var isTerminal: Bool { isatty(2) == 1 }
+
+    public static func write(_ text: String) { try? sink.write(text) }
+    public static func writeLine(_ line: String) { write(line + "\n") }
+}
+
+public enum StandardInput {
+    public static var isTerminal: Bool { isatty(0) == 1 }
+}
+
+public enum StandardOutput {
+    public static var isTerminal: Bool { isatty(1) == 1 }
+
+    /// Refuses to send binary to a terminal.
+    public static func requireNoTerminal(_ what: String) throws {
+        if isTerminal {
+            throw Fault(.usage, "refusing to write \(what) to a terminal", hint: "redirect it to a file or a pipe")
+        }
+    }
+}
+
+extension ParsableCommand {
+    /// A tool that expects a pipe and finds a terminal shows its help instead of waiting for typing.
+    public static func helpIfInputIsTerminal() throws {
+        if StandardInput.isTerminal { throw CleanExit.helpRequest(Self.self) }
+    }
+}
