@@ -1,0 +1,105 @@
+// What fixes the numbers of a run, and nothing else: the recipe is part of the checkpoint, so that a resumed run goes on
+// with what it began. Threads, micro-batches, paths and save intervals are no part of it; they may change freely.
+
+public import Bytes
+
+/// Hyperparameters of a run, validated.
+public struct TrainingRecipe: Sendable, Equatable {
+    /// Peak learning rate.
+    public var learningRate = 3e-4
+    /// Where the cosine ends.
+    public var minimumLearningRate = 3e-5
+    /// Steps of linear warm-up.
+    public var warmupSteps = 0
+    /// Steps the schedule spans, warm-up included.
+    public var scheduleSteps = 0
+    public var weightDecay = 0.1
+    public var beta1 = 0.9
+    public var beta2 = 0.95
+    public var epsilon = 1e-8
+    /// Largest global gradient norm; larger gradients are scaled down to it. Infinity clips nothing.
+    public var clip = 1.0
+    /// Gradient lanes: fixed shares of a step's rows that are summed apart and added as a binary tree.
+    public var lanes = 1
+    /// Keys the initial parameters.
+    public var seed: UInt64 = 0
+
+    public init() {}
+
+    /// - Throws: `Fault` (usage) naming the first value out of range.
+    public func validate() throws(Fault) {
+        func check(_ isValid: Bool, _ name: String, _ value: some CustomStringConvertible, _ rule: String) throws(Fault) {
+            if !isValid { throw Fault(.usage, "\(name) is \(value), expected \(rule)") }
+        }
+        try check(learningRate > 0 && learningRate.isFinite, "learning rate", learningRate, "a positive number")
+        try check(
+            minimumLearningRate >= 0 && minimumLearningRate <= learningRate, "minimum learning rate",
+            minimumLearningRate, "0 to the learning rate \(learningRate)")
+        try check(warmupSteps >= 0, "warm-up", warmupSteps, "0 steps or more")
+        try check(scheduleSteps >= 0, "schedule", scheduleSteps, "0 steps or more")
+        try check(
+            warmupSteps <= scheduleSteps || scheduleSteps == 0, "warm-up", warmupSteps,
+            "no more than the schedule's \(scheduleSteps) steps")
+        try check(weightDecay >= 0 && weightDecay.isFinite, "weight decay", weightDecay, "0 or more")
+        try check(beta1 >= 0 && beta1 < 1, "beta1", beta1, "0 to below 1")
+        try check(beta2 >= 0 && beta2 < 1, "beta2", beta2, "0 to below 1")
+        try check(epsilon > 0 && epsilon.isFinite, "epsilon", epsilon, "a positive number")
+        try check(clip > 0, "clip", clip, "a positive norm")
+        try check(lanes >= 1 && lanes <= 64 && lanes.nonzeroBitCount == 1, "lanes", lanes, "a power of 2 up to 64")
+    }
+
+    /// The form that state.json holds.
+    public var json: JSON {
+        [
+            "learning_rate": .number(learningRate), "minimum_learning_rate": .number(minimumLearningRate),
+            "warmup_steps": .integer(warmupSteps), "schedule_steps": .integer(scheduleSteps),
+            "weight_decay": .number(weightDecay), "beta1": .number(beta1), "beta2": .number(beta2),
+            "epsilon": .number(epsilon), "clip": clip.isFinite ? .number(clip) : .null, "lanes": .integer(lanes),
+            "seed": JSON(seed),
+        ]
+    }
+
+    /// - Parameter name: the file, for messages.
+    /// - Throws: `Fault` (bad data) naming the missing or wrong field.
+    public init(json: JSON, name: String) throws(Fault) {
+        let fields = Fields(json, name: name, within: "recipe")
+        learningRate = try fields.double("learning_rate")
+        minimumLearningRate = try fields.double("minimum_learning_rate")
+        warmupSteps = try fields.count("warmup_steps")
+        scheduleSteps = try fields.count("schedule_steps")
+        weightDecay = try fields.double("weight_decay")
+        beta1 = try fields.double("beta1")
+        beta2 = try fields.double("beta2")
+        epsilon = try fields.double("epsilon")
+        clip = json["clip"]?.isNull == true ? .infinity : try fields.double("clip")
+        lanes = try fields.count("lanes")
+        seed = try fields.uint64("seed")
+        do { try validate() } catch { throw .badData(name, "recipe: \(error.message)") }
+    }
+}
+
+/// Typed access to the fields of a JSON object from a file, with errors that name file and field.
+struct Fields {
+    let json: JSON
+    let name: String
+    let prefix: String
+
+    init(_ json: JSON, name: String, within prefix: String = "") {
+        self.json = json
+        self.name = name
+        self.prefix = prefix.isEmpty ? "" : prefix + "."
+    }
+
+    func value<Value>(_ key: String, _ expected: String, _ get: (JSON) -> Value?) throws(Fault) -> Value {
+        guard let field = json[key] else { throw .badData(name, "field '\(prefix)\(key)' is missing") }
+        guard let value = get(field) else { throw .badData(name, "field '\(prefix)\(key)': expected \(expected)") }
+        return value
+    }
+
+    func double(_ key: String) throws(Fault) -> Double { try value(key, "a number") { $0.doubleValue } }
+    func uint64(_ key: String) throws(Fault) -> UInt64 { try value(key, "an integer") { $0.uint64Value } }
+    func string(_ key: String) throws(Fault) -> String { try value(key, "a string") { $0.stringValue } }
+    func count(_ key: String) throws(Fault) -> Int {
+        try value(key, "an integer, 0 or more") { $0.intValue.flatMap { $0 >= 0 ? $0 : nil } }
+    }
+}

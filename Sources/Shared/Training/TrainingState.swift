@@ -1,0 +1,126 @@
+// state.json: everything of a run that is neither a tensor nor the model's shape. No time, host or path stands in it, so
+// that two runs that did the same have the same bytes.
+
+public import Bytes
+
+/// Where a run stands after its last applied step.
+public struct TrainingState: Sendable, Equatable {
+    public enum Status: String, Sendable {
+        /// Saved on the way.
+        case running
+        /// The last step asked for was done.
+        case complete
+    }
+
+    /// What the stream said of its data; a resumed run must be fed the same.
+    public struct Data: Sendable, Equatable {
+        public var dataset: String
+        public var recipe: String
+        public var length: Int
+        public var vocabularySize: Int
+        public var endOfDocument: Int?
+        public var tokenizer: JSON
+    }
+
+    /// The non-finite guard (docs/numerics.md).
+    public struct Guard: Sendable, Equatable {
+        /// Steps whose update was left out.
+        public var skipped = 0
+        /// How many of them are the latest in a row.
+        public var consecutive = 0
+    }
+
+    /// The lowest validation loss so far.
+    public struct Best: Sendable, Equatable {
+        public var step: Int
+        public var validationLoss: Double
+    }
+
+    /// The cursor of a run that has read nothing.
+    public static let startCursor = "start"
+
+    /// Steps done, skipped ones included.
+    public var step = 0
+    /// Updates applied: the t of Adam's bias correction.
+    public var updates = 0
+    /// Targets learned from.
+    public var tokens = 0
+    /// Where the stream goes on, in `tok-pack --cursor`'s spelling.
+    public var cursor = TrainingState.startCursor
+    public var status = Status.running
+    /// The step the run goes to.
+    public var steps = 0
+    public var recipe: TrainingRecipe
+    public var data: Data?
+    public var guardState = Guard()
+    public var best: Best?
+
+    public init(recipe: TrainingRecipe, steps: Int) {
+        self.recipe = recipe
+        self.steps = steps
+    }
+
+    /// The digest of all rows applied so far: the cursor's last field.
+    public var orderDigest: String? {
+        cursor == TrainingState.startCursor ? nil : cursor.split(separator: ":").last.map(String.init)
+    }
+
+    public var json: JSON {
+        var object: JSONObject = [
+            "format": "millrace-state", "version": 1, "step": .integer(step), "updates": .integer(updates),
+            "tokens": .integer(tokens), "cursor": .string(cursor),
+            "order_digest": orderDigest.map(JSON.string) ?? .null, "status": .string(status.rawValue),
+            "steps": .integer(steps), "seed": JSON(recipe.seed), "recipe": recipe.json,
+        ]
+        object["data"] = data.map { data in
+            [
+                "dataset": .string(data.dataset), "recipe": .string(data.recipe), "length": .integer(data.length),
+                "vocabulary_size": .integer(data.vocabularySize),
+                "end_of_document": data.endOfDocument.map(JSON.integer) ?? .null, "tokenizer": data.tokenizer,
+            ]
+        } ?? .null
+        object["guard"] = [
+            "skipped": .integer(guardState.skipped), "consecutive": .integer(guardState.consecutive),
+        ]
+        object["best"] = best.map {
+            ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
+        } ?? .null
+        return .object(object)
+    }
+
+    /// - Parameter name: the file, for messages.
+    /// - Throws: `Fault` (bad data) naming the missing or wrong field.
+    public init(json: JSON, name: String) throws(Fault) {
+        let fields = Fields(json, name: name)
+        guard json["format"]?.stringValue == "millrace-state" else {
+            throw .badData(name, "expected a state of format 'millrace-state'")
+        }
+        guard try fields.count("version") == 1 else {
+            throw .badData(name, "version \(try fields.count("version")), this program reads 1")
+        }
+        recipe = try TrainingRecipe(json: json["recipe"] ?? .null, name: name)
+        step = try fields.count("step")
+        updates = try fields.count("updates")
+        tokens = try fields.count("tokens")
+        cursor = try fields.string("cursor")
+        steps = try fields.count("steps")
+        guard let status = Status(rawValue: try fields.string("status")) else {
+            throw .badData(name, "field 'status': expected 'running' or 'complete'")
+        }
+        self.status = status
+        if let data = json["data"], !data.isNull {
+            let fields = Fields(data, name: name, within: "data")
+            self.data = Data(
+                dataset: try fields.string("dataset"), recipe: try fields.string("recipe"),
+                length: try fields.count("length"), vocabularySize: try fields.count("vocabulary_size"),
+                endOfDocument: data["end_of_document"]?.intValue, tokenizer: data["tokenizer"] ?? .null)
+        }
+        let guardFields = Fields(json["guard"] ?? .null, name: name, within: "guard")
+        guardState = Guard(
+            skipped: try guardFields.count("skipped"), consecutive: try guardFields.count("consecutive"))
+        if let best = json["best"], !best.isNull {
+            let fields = Fields(best, name: name, within: "best")
+            self.best = Best(step: try fields.count("step"), validationLoss: try fields.double("validation_loss"))
+        }
+    }
+}
