@@ -19,7 +19,7 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name,
-        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser],
+        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser, system],
         swiftSettings: swiftSettings)
 }
 
@@ -58,7 +58,7 @@ let package = Package(
         .target(name: "CKernels", path: "Sources/Shared/CKernels"),
 
         module("Bytes", ["CZstd", system, crypto]),
-        module("Tokens", ["Bytes"]),
+        module("Tokens", ["Bytes", system]),
         module("Batches", ["Tokens", "Bytes"]),
         module("Kernels", ["CKernels", "Bytes"]),
         module("Models", ["Kernels", "Bytes"]),
