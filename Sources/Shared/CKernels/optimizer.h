@@ -1,0 +1,31 @@
+// Between the portable half of the flat passes (optimizer.c) and their bodies, compiled once for each instruction set.
+#ifndef MILLRACE_OPTIMIZER_H
+#define MILLRACE_OPTIMIZER_H
+
+#include "include/CKernels.h"
+
+/// Elements of a block: the unit of a sum of squares (part of its definition) and of a task.
+enum { MR_FLAT_BLOCK = 4096 };
+/// Block sums that are gathered before they are added up.
+enum { MR_FLAT_BATCH = 1024 };
+
+typedef struct {
+    int64_t n;
+    const float *x;
+    float *y;
+    double *sums;
+    mr_adamw_parameters parameters;
+    const float *g;
+    float *p, *m, *v;
+} mr_flat_arguments;
+
+typedef struct {
+    void (*add)(void *argument, int64_t task, int worker);
+    void (*sum_squares)(void *argument, int64_t task, int worker);
+    void (*adamw)(void *argument, int64_t task, int worker);
+} mr_flat_kernels;
+
+extern const mr_flat_kernels mr_flat_kernels_scalar, mr_flat_kernels_avx2, mr_flat_kernels_avx512,
+    mr_flat_kernels_neon;
+
+#endif

@@ -1,0 +1,9 @@
+// Flat passes for avx2.
+#include "optimizer.h"
+#include "vector.h"
+
+#if defined(__x86_64__)
+#include "isa_avx2.h"
+#include "optimizer_body.h"
+#include "isa_end.h"
+#endif

@@ -1,0 +1,48 @@
+// The matrix product. Shapes and the order of summation: CKernels.h, docs/numerics.md.
+
+internal import CKernels
+
+/// A matrix inside a tensor: `rows` × `columns`, a row every `stride` elements from `offset`.
+public struct Matrix: Sendable {
+    public let tensor: Tensor
+    public let rows: Int
+    public let columns: Int
+    public let stride: Int
+
+    /// The whole tensor as (rows, columns), or the columns from `column` of a wider one when `stride` is given.
+    public init(_ tensor: Tensor, rows: Int, columns: Int, stride: Int? = nil) {
+        let stride = stride ?? columns
+        precondition(
+            rows >= 0 && columns >= 0 && stride >= columns
+                && (rows == 0 || (rows - 1) * stride + columns <= tensor.count),
+            "a matrix (\(rows), \(columns)) with stride \(stride) in \(tensor.count) elements")
+        self.tensor = tensor
+        self.rows = rows
+        self.columns = columns
+        self.stride = stride
+    }
+}
+
+extension Engine {
+    /// Floats of k whose products are added in one go; block sums are added to the result in order.
+    public static let gemmBlock = Int(MR_GEMM_KC)
+
+    /// `c` (m, n) = op(a) (m, k) · op(b) (k, n), or `c` += when `accumulate`. `transposeA`: `a` is stored (k, m).
+    /// `transposeB`: `b` is stored (n, k).
+    /// - Parameter period: sums over k restart at each multiple (rows of a batch, so that gradients do not depend on how
+    ///   rows are split); 0 = one period. O(m · n · k).
+    public func gemm(
+        _ a: Matrix, transposeA: Bool = false, _ b: Matrix, transposeB: Bool = false, into c: Matrix,
+        accumulate: Bool = false, period: Int = 0
+    ) {
+        let (m, k) = transposeA ? (a.columns, a.rows) : (a.rows, a.columns)
+        let (kb, n) = transposeB ? (b.columns, b.rows) : (b.rows, b.columns)
+        precondition(
+            k == kb && m == c.rows && n == c.columns && period >= 0,
+            "(\(m), \(k)) · (\(kb), \(n)) into (\(c.rows), \(c.columns))")
+        // SAFETY: each Matrix has checked that its rows lie inside its tensor.
+        unsafe mr_gemm(
+            context, transposeA, transposeB, Int64(m), Int64(n), Int64(k), a.tensor.pointer, Int64(a.stride),
+            b.tensor.pointer, Int64(b.stride), c.tensor.pointer, Int64(c.stride), accumulate, Int64(period))
+    }
+}

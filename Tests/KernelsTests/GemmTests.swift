@@ -1,0 +1,81 @@
+import Kernels
+import Testing
+
+/// Numbers without structure, the same on every run.
+func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
+    let tensor = Tensor(zeroed: count)
+    Random(seed: 7, purpose: purpose).normal(into: tensor, deviation: 1)
+    return tensor.array
+}
+
+@Suite struct GemmTests {
+    @Test(arguments: InstructionSet.supported, [1, 2, 3])
+    func equalBitsWithTwin(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        let shapes = [(1, 1, 1), (7, 13, 33), (33, 70, 300), (15, 33, 513), (100, 64, 256), (29, 7, 600), (3, 5, 0)]
+        for (m, n, k) in shapes {
+            let a = noise(m * k, 1)
+            let b = noise(k * n, 2)
+            let before = noise(m * n, 3)
+            for (transposeA, transposeB) in [(false, false), (false, true), (true, false), (true, true)] {
+                for (accumulate, period) in [(false, 0), (true, 0), (true, 64), (false, 300), (true, 1)] {
+                    var expected = before
+                    Naive.gemm(
+                        m: m, n: n, k: k, a, transposeA: transposeA, b, transposeB: transposeB, into: &expected,
+                        accumulate: accumulate, period: period)
+                    let c = Tensor(before)
+                    engine.gemm(
+                        Matrix(Tensor(a), rows: transposeA ? k : m, columns: transposeA ? m : k),
+                        transposeA: transposeA,
+                        Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n),
+                        transposeB: transposeB, into: Matrix(c, rows: m, columns: n), accumulate: accumulate,
+                        period: period)
+                    #expect(c.array == expected, "\(m) \(n) \(k) \(transposeA) \(transposeB) \(accumulate) \(period)")
+                }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.supported)
+    func stridedMatrices(set: InstructionSet) throws {
+        let engine = try Engine(threads: 2, instructionSet: set)
+        let (m, n, k, strideA, strideB, strideC) = (17, 35, 40, 43, 37, 50)
+        let a = noise(m * strideA, 1)
+        let b = noise(k * strideB, 2)
+        let before = noise(m * strideC, 3)
+        let c = Tensor(before)
+        engine.gemm(
+            Matrix(Tensor(a), rows: m, columns: k, stride: strideA),
+            Matrix(Tensor(b), rows: k, columns: n, stride: strideB),
+            into: Matrix(c, rows: m, columns: n, stride: strideC))
+        var expected = before
+        for i in 0..<m {
+            for j in 0..<n {
+                var sum: Float = 0
+                for l in 0..<k { sum.addProduct(a[i * strideA + l], b[l * strideB + j]) }
+                expected[i * strideC + j] = sum
+            }
+        }
+        #expect(c.array == expected)
+    }
+
+    @Test func rowSplitGivesEqualBits() throws {
+        // A gradient over four rows of 40 tokens: at once, and row by row.
+        let engine = try Engine(threads: 2)
+        let (rows, period, m, n) = (4, 40, 30, 50)
+        let a = Tensor(noise(rows * period * m, 1))
+        let b = Tensor(noise(rows * period * n, 2))
+        let whole = Tensor(zeroed: m * n)
+        engine.gemm(
+            Matrix(a, rows: rows * period, columns: m), transposeA: true, Matrix(b, rows: rows * period, columns: n),
+            into: Matrix(whole, rows: m, columns: n), accumulate: true, period: period)
+        let parts = Tensor(zeroed: m * n)
+        for row in 0..<rows {
+            engine.gemm(
+                Matrix(a.slice(row * period * m, period * m), rows: period, columns: m), transposeA: true,
+                Matrix(b.slice(row * period * n, period * n), rows: period, columns: n),
+                into: Matrix(parts, rows: m, columns: n), accumulate: true, period: period)
+        }
+        #expect(whole.array == parts.array)
+    }
+}

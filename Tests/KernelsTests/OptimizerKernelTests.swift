@@ -1,0 +1,80 @@
+import Kernels
+import Testing
+
+@Suite struct OptimizerKernelTests {
+    @Test(arguments: InstructionSet.supported, [1, 2, 3])
+    func equalBitsWithTwins(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        for count in [0, 1, 7, 16, 33, 4095, 4096, 4097, 20000] {
+            let g = noise(count, 1)
+            #expect(engine.sumOfSquares(Tensor(g)) == Naive.sumOfSquares(g))
+            let update = AdamWUpdate(
+                gradientScale: 0.7, beta1: 0.9, oneMinusBeta1: 0.1, beta2: 0.95, oneMinusBeta2: 0.05, decay: 1e-4,
+                stepSize: 3e-3, inverseSquareRootBias2: 1.7, epsilon: 1e-8)
+            var p = noise(count, 2)
+            var m = noise(count, 3)
+            var v = noise(count, 4).map { $0 * $0 }
+            let tensors = [Tensor(p), Tensor(m), Tensor(v)]
+            engine.adamW(update, gradient: Tensor(g), parameters: tensors[0], m: tensors[1], v: tensors[2])
+            Naive.adamW(update, gradient: g, parameters: &p, m: &m, v: &v)
+            #expect(tensors[0].array == p && tensors[1].array == m && tensors[2].array == v)
+            engine.add(Tensor(g), to: tensors[0])
+            #expect(tensors[0].array == zip(p, g).map { $0 + $1 })
+        }
+    }
+
+    @Test func nonFiniteInputShows() throws {
+        let engine = try Engine(threads: 2)
+        for bad in [Float.nan, .infinity, -.infinity] {
+            var x = noise(9000, 1)
+            x[8191] = bad
+            #expect(!engine.sumOfSquares(Tensor(x)).isFinite)
+        }
+        #expect(engine.sumOfSquares(Tensor([Float](repeating: .greatestFiniteMagnitude, count: 100))).isFinite)
+    }
+}
+
+@Suite struct RandomTests {
+    @Test func normalNumbersAreNormal() {
+        let tensor = Tensor(noise(200_000, 9))
+        let values = tensor.array.map(Double.init)
+        let mean = values.reduce(0, +) / Double(values.count)
+        let variance = values.reduce(0) { $0 + $1 * $1 } / Double(values.count)
+        #expect(abs(mean) < 0.01)
+        #expect(abs(variance - 1) < 0.02)
+        #expect(abs(Double(values.count { abs($0) < 1 }) / Double(values.count) - 0.6827) < 0.01)
+    }
+
+    @Test func rangesAgreeAndPurposesDiffer() {
+        let whole = Tensor(zeroed: 100)
+        Random(seed: 1, purpose: 2).normal(into: whole, deviation: 0.5)
+        let part = Tensor(zeroed: 40)
+        Random(seed: 1, purpose: 2).normal(into: part, first: 60, deviation: 0.5)
+        #expect(part.array == Array(whole.array[60...]))
+        let other = Tensor(zeroed: 100)
+        Random(seed: 1, purpose: 3).normal(into: other, deviation: 0.5)
+        #expect(zip(other.array, whole.array).count { $0 == $1 } == 0)
+    }
+
+    /// The numbers themselves are part of the promise: a changed generator changes every run.
+    @Test func knownNumbers() {
+        let random = Random(seed: 1, purpose: 2, step: 3)
+        #expect(random.bits(0) != random.bits(1))
+        #expect((0..<1000).allSatisfy { (0..<1).contains(random.uniform($0)) })
+    }
+}
+
+@Suite struct EngineTests {
+    @Test func tooManyThreadsIsAnError() {
+        #expect(throws: (any Error).self) { try Engine(threads: 100_000) }
+        #expect(throws: (any Error).self) { try Engine(threads: -1) }
+    }
+
+    @Test func viewsShareMemory() {
+        let tensor = Tensor([1, 2, 3, 4])
+        tensor.slice(1, 2).fill(9)
+        #expect(tensor.array == [1, 9, 9, 4])
+        tensor.copy(bytes: [0, 0, 128, 63], atByte: 12)
+        #expect(tensor[3] == 1)
+    }
+}
