@@ -29,6 +29,20 @@ public enum Interruption {
         }
     }
 
+    /// For a tool that has nothing to save: the first signal ends it with `ExitStatus.interrupted`, also while it is
+    /// blocked on a pipe. Call before threads are started.
+    public static func exitAtOnce() {
+        for number in [SIGINT, SIGTERM] {
+            var action = sigaction()
+            #if canImport(Darwin)
+                unsafe action.__sigaction_u.__sa_handler = { _ in _exit(ExitStatus.interrupted.rawValue) }
+            #else
+                unsafe action.__sigaction_handler.sa_handler = { _ in _exit(ExitStatus.interrupted.rawValue) }
+            #endif
+            unsafe _ = sigaction(number, &action, nil)
+        }
+    }
+
     /// True from the first signal on.
     public static var isRequested: Bool { requested.load(ordering: .relaxed) }
 }
