@@ -2,7 +2,7 @@
 // the row, its place in the document, and the weight of its loss. The buffers are made once and filled again and again.
 
 public import Bytes
-public import Kernels
+import Kernels
 
 /// Up to `capacity` positions, in rows of one length.
 public final class ModelBatch {

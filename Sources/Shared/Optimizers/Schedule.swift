@@ -1,7 +1,5 @@
 // The learning rate as a pure function of the step: nothing to save, nothing to lose on a resume.
 
-public import Bytes
-
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
