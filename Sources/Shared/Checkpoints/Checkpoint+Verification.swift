@@ -1,6 +1,6 @@
 // Reading everything once and holding it against the manifest: what differs is named, file and tensor.
 
-internal import Bytes
+public import Bytes
 public import SystemPackage
 
 /// One thing that is wrong with a checkpoint.
@@ -106,6 +106,33 @@ extension Checkpoint {
                 throw Fault.differingDigest(quoted(input.name), expected: file.digest, found: found)
             }
         } catch { findings.append(Finding(file: file.name, error)) }
+        return findings
+    }
+}
+
+extension RunDirectory {
+    /// Everything that is wrong with the run's checkpoints and links.
+    /// - Parameter deep: recomputes every digest.
+    public func verify(deep: Bool = true) throws(Fault) -> [Finding] {
+        var findings: [Finding] = []
+        for step in try steps() {
+            let place = path(of: step.step)
+            if FileSystem.kind(of: place.appending(Manifest.fileName)) == nil {
+                findings.append(Finding(file: Manifest.fileName, Checkpoint.missingManifest(place)))
+            } else {
+                findings += Checkpoint.verify(place, deep: deep)
+            }
+        }
+        for link in Link.allCases {
+            let place = path.appending(link.rawValue)
+            if FileSystem.kind(of: place, followingLinks: false) != nil, FileSystem.kind(of: place) == nil {
+                let target = FileSystem.linkTarget(place) ?? "?"
+                findings.append(
+                    Finding(
+                        file: nil,
+                        .badData(place.string, "the link dangles: \(quoted(target)) is not there")))
+            }
+        }
         return findings
     }
 }

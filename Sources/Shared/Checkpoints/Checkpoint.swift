@@ -30,6 +30,7 @@ public final class Checkpoint: Sendable {
     public init(_ path: FilePath) throws(Fault) {
         self.path = try Checkpoint.resolved(path)
         if FileSystem.kind(of: self.path.appending(Manifest.fileName)) == nil {
+            try Checkpoint.checkNoneOfOurs(self.path)
             manifest = nil
             model = try TensorSet(Checkpoint.foreignFiles(self.path), digests: [:])
             optimizer = nil
@@ -100,6 +101,17 @@ public final class Checkpoint: Sendable {
         case nil: throw Fault(.noInput, "cannot open \(quoted(path.string)): no such directory")
         default: throw Fault(.noInput, "cannot open \(quoted(path.string)): not a checkpoint directory")
         }
+    }
+
+    /// A checkpoint of ours that lost its manifest must not pass for a foreign one, whose content nobody vouches for.
+    static func checkNoneOfOurs(_ path: FilePath) throws(Fault) {
+        if FileSystem.kind(of: path.appending(stateName)) != nil {
+            throw missingManifest(path)
+        }
+    }
+
+    static func missingManifest(_ path: FilePath) -> Fault {
+        .badData(path.appending(Manifest.fileName).string, "the manifest is missing: the checkpoint is incomplete")
     }
 
     static func readManifest(_ path: FilePath) throws(Fault) -> Manifest {

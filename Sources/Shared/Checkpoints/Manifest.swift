@@ -28,13 +28,15 @@ public struct Manifest: Sendable, Equatable {
 
     private static let closing = "  \"manifest_sha256\": \""
 
+    /// The manifest as JSON, without its own digest.
+    public var json: JSON {
+        ["format": "millrace-checkpoint", "version": 1, "files": .array(files.map(Manifest.json))]
+    }
+
     /// The bytes of the file.
     var encoded: [UInt8] {
-        let object: JSON = [
-            "format": "millrace-checkpoint", "version": 1, "files": .array(files.map(Manifest.json)),
-        ]
         // The pretty form ends in "\n}\n": the digest of everything before its own line goes in front of the brace.
-        let content = String(object.pretty.dropLast(3)) + ",\n"
+        let content = String(json.pretty.dropLast(3)) + ",\n"
         let digest = Digest.of(content).description
         return Array("\(content)\(Manifest.closing)\(digest)\"\n}\n".utf8)
     }

@@ -41,8 +41,11 @@ extension RunDirectory {
                     reason: target.map { "points at \(quoted($0)), which is not there" } ?? "is no symbolic link"))
         }
         for step in candidates {
-            do {
+            do throws(Fault) {
                 let path = path(of: step)
+                if FileSystem.kind(of: path.appending(Manifest.fileName)) == nil {
+                    throw Checkpoint.missingManifest(path)
+                }
                 if deep, let finding = Checkpoint.verify(path).first {
                     skipped.append(Skipped(name: RunDirectory.name(of: step), reason: finding.message))
                     continue
