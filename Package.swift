@@ -19,7 +19,7 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name,
-        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser],
+        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser, system],
         swiftSettings: swiftSettings)
 }
 
@@ -63,7 +63,7 @@ let package = Package(
         module("Kernels", ["CKernels", "Bytes"]),
         module("Models", ["Kernels", "Bytes"]),
         module("Optimizers", ["Kernels", "Bytes"]),
-        module("Checkpoints", ["Bytes"]),
+        module("Checkpoints", ["Bytes", system]),
         module("Metrics", ["Bytes"]),
         module(
             "Training",
@@ -89,12 +89,12 @@ let package = Package(
         tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),
         tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
         tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
-        tests("CheckpointsTests", ["Checkpoints", "Bytes"]),
+        tests("CheckpointsTests", ["Checkpoints", "Bytes", system]),
         tests("MetricsTests", ["Metrics", "Bytes"]),
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
-        tests("ToolTests", ["CommandLine", "Bytes"]),
+        tests("ToolTests", ["CommandLine", "Bytes", system]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
