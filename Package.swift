@@ -19,7 +19,7 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name,
-        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser],
+        dependencies: dependencies + ["CommandLine", "Bytes", argumentParser, system],
         swiftSettings: swiftSettings)
 }
 
@@ -64,7 +64,7 @@ let package = Package(
         module("Models", ["Kernels", "Bytes"]),
         module("Optimizers", ["Kernels", "Bytes"]),
         module("Checkpoints", ["Bytes"]),
-        module("Metrics", ["Bytes"]),
+        module("Metrics", ["Bytes", system]),
         module(
             "Training",
             ["Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
@@ -83,18 +83,18 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
-        tests("BytesTests", ["Bytes", "CZstd"]),
+        tests("BytesTests", ["Bytes", "CZstd", system]),
         tests("TokensTests", ["Tokens", "Bytes"]),
         tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
         tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),
         tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
         tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
         tests("CheckpointsTests", ["Checkpoints", "Bytes"]),
-        tests("MetricsTests", ["Metrics", "Bytes"]),
+        tests("MetricsTests", ["Metrics", "Bytes", system]),
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
-        tests("ToolTests", ["CommandLine", "Bytes"]),
+        tests("ToolTests", ["CommandLine", "Bytes", system]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
