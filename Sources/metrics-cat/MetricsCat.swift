@@ -46,7 +46,7 @@ struct MetricsCat: Tool {
     @Flag(help: "A logarithmic y axis.")
     var logY = false
 
-    @Option(help: ArgumentHelp("Plot the mean of each value and those before it, n in all.", valueName: "n"))
+    @Option(help: ArgumentHelp("Smooth curves of more than 2n values by a mean over n; the values stay faintly visible.", valueName: "n"))
     var smooth = 1
 
     @Option(help: "The plot's title.")
@@ -141,8 +141,10 @@ extension MetricsCat {
         }
     }
 
-    /// What COLUMNS says, else 120 where nobody knows.
-    private static var terminalWidth: Int { Host.environment("COLUMNS").flatMap { Int($0) } ?? 120 }
+    /// What COLUMNS says, else the terminal, else 120.
+    private static var terminalWidth: Int {
+        Host.environment("COLUMNS").flatMap { Int($0) } ?? StandardOutput.terminalWidth ?? 120
+    }
 }
 
 extension Plot.Axis: ExpressibleByArgument {}

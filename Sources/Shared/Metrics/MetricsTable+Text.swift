@@ -15,23 +15,24 @@ extension MetricsTable {
     /// Writes the table.
     /// - Parameters:
     ///   - maximumRows: rows at most, nil for all.
-    ///   - width: characters in a line at most, nil for any; columns from the right are left out to fit.
+    ///   - width: characters in a line at most, nil for any; columns are left out to fit, losses last.
     /// - Returns: what is not shown.
     /// - Throws: whatever the sink throws.
     public func writeText(to sink: any ByteSink, maximumRows: Int?, width: Int?) throws -> Omission {
         let rows = rowsToShow(maximumRows)
-        var shown = [TextColumn(title: "step", cells: rows.map { String(steps[$0]) })]
+        let step = TextColumn(title: "step", cells: rows.map { String(steps[$0]) })
+        let texts = columns.map { column in TextColumn(column.name, rows.map { value(row: $0, column: column) }) }
         var omission = Omission(shownRows: rows.count, rows: rowCount)
-        var used = shown[0].width
-        for column in columns {
-            let text = TextColumn(column.name, rows.map { value(row: $0, column: column) })
-            if let width, used + 2 + text.width > width {
-                omission.columns.append(column.name)
-                continue
-            }
-            used += 2 + text.width
-            shown.append(text)
+        var used = step.width
+        var fitting = Set<Int>()
+        // Losses are what people look for: they get their room first.
+        let byRank = columns.indices.filter { isLoss($0) } + columns.indices.filter { !isLoss($0) }
+        for index in byRank where width.map({ used + 2 + texts[index].width <= $0 }) ?? true {
+            used += 2 + texts[index].width
+            fitting.insert(index)
         }
+        omission.columns = columns.indices.filter { !fitting.contains($0) }.map { columns[$0].name }
+        let shown = [step] + columns.indices.filter(fitting.contains).map { texts[$0] }
         let buffer = BufferedSink(sink)
         try buffer.write(shown.map { $0.padded($0.title) }.joined(separator: "  ") + "\n")
         for row in rows.indices {
@@ -40,6 +41,8 @@ extension MetricsTable {
         try buffer.flush()
         return omission
     }
+
+    private func isLoss(_ column: Int) -> Bool { columns[column].name.hasSuffix("_loss") }
 
     /// The first row, the last, and of each equal stretch between them the latest of those with the most values.
     private func rowsToShow(_ maximum: Int?) -> [Int] {

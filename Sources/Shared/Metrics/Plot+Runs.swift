@@ -10,7 +10,7 @@ extension Plot {
 
     /// One curve for each run and metric that has numbers.
     /// - Parameters:
-    ///   - window: how many records a smoothed value is the mean of; 1 leaves the numbers alone.
+    ///   - window: how many values a smoothed one is the mean of; curves of up to twice as many are left alone.
     ///   - title: nil for a title made from the runs and metrics.
     /// - Throws: `Fault` (bad data) when a run has no x values or there is nothing to draw.
     public init(
@@ -29,11 +29,17 @@ extension Plot {
                 }
                 if points.isEmpty { continue }
                 if !zip(points, points.dropFirst()).allSatisfy({ $0.x <= $1.x }) { points.sort { $0.x < $1.x } }
-                series.append(
-                    Series(
-                        label: runs.count == 1 ? key : metrics.count == 1 ? run.label : "\(run.label): \(key)",
-                        points: window > 1 ? Plot.smoothed(points, over: window) : points,
-                        color: runs.count == 1 ? metricIndex : runIndex, dash: runs.count == 1 ? 0 : metricIndex))
+                var curve = Series(
+                    label: runs.count == 1 ? key : metrics.count == 1 ? run.label : "\(run.label): \(key)",
+                    points: points, color: runs.count == 1 ? metricIndex : runIndex,
+                    dash: runs.count == 1 ? 0 : metricIndex)
+                if window > 1 && points.count > 2 * window {
+                    curve.isBackground = true
+                    series.append(curve)
+                    curve.isBackground = false
+                    curve.points = Plot.smoothed(points, over: window)
+                }
+                series.append(curve)
             }
         }
         if !series.contains(where: { $0.points.contains { $0.y.isFinite && (!isLogarithmic || $0.y > 0) } }) {

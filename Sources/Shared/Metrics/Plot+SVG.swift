@@ -15,6 +15,7 @@ extension Plot {
         .title{font-size:17px;font-weight:bold;fill:#111}
         .back{fill:#fff}.grid{stroke:#e3e3e3}.frame{stroke:#888;fill:none}
         .curve{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+        .dense{stroke-width:1.2}.faint{stroke-width:1;opacity:.3}
         .ref{stroke:#555;stroke-width:1.4;stroke-dasharray:6 5}.reflabel{paint-order:stroke;stroke:#fff;stroke-width:4px}
         .c0{stroke:#0072b2}.c1{stroke:#d55e00}.c2{stroke:#009e73}.c3{stroke:#cc79a7}.c4{stroke:#e69f00}.c5{stroke:#56b4e9}
         .c6{stroke:#777}
@@ -40,7 +41,7 @@ extension Plot {
             """
         text += legend.svg(left: 76, top: 52)
         text += layout.axes(xTitle: xTitle, yTitle: yTitle)
-        for curve in series {
+        for curve in series.filter(\.isBackground) + series.filter({ !$0.isBackground }) {
             text += layout.curve(curve, dash: Plot.dashes[curve.dash % Plot.dashes.count], color: curve.color % Plot.colorCount)
         }
         text += layout.references(references.filter { isVisible($0.value) })
@@ -61,7 +62,7 @@ extension Plot {
 
         init(_ series: [Series], width: Double) {
             var x = 0.0
-            for curve in series {
+            for curve in series where !curve.isBackground {
                 // Letters are about 0.56 em wide; a little too much room does no harm.
                 let needed = 34 + Double(shortened(curve.label, to: 70).count) * 7.4 + 22
                 if x > 0 && x + needed > width {

@@ -20,9 +20,12 @@ public struct Plot: Sendable {
         /// Which colour, and which dash pattern; both go round.
         public var color: Int
         public var dash: Int
+        /// Drawn faintly and not named: the values behind a smoothed curve.
+        public var isBackground: Bool
 
-        public init(label: String, points: [Point], color: Int, dash: Int = 0) {
+        public init(label: String, points: [Point], color: Int, dash: Int = 0, isBackground: Bool = false) {
             self.label = label
+            self.isBackground = isBackground
             self.points = points
             self.color = color
             self.dash = dash
@@ -97,18 +100,15 @@ extension Plot {
         return part.isNaN ? 0 : min(width - 1, Int(part * Double(width)))
     }
 
-    /// Each value replaced by the mean of itself and up to `count` − 1 values before it; values that are not finite stay
-    /// and start the mean anew.
+    /// Each value replaced by the mean of about `count` values with it in the middle, of fewer towards the ends, so that
+    /// the curve does not lag. Values that are not finite stay and count in no mean.
     public static func smoothed(_ points: [Point], over count: Int) -> [Point] {
-        var start = 0
-        return points.indices.map { index in
-            if !points[index].y.isFinite {
-                start = index + 1
-                return points[index]
-            }
+        points.indices.map { index in
+            let reach = min(count / 2, index, points.count - 1 - index)
             // Summed afresh: a running sum would carry an early spike's rounding through the whole curve.
-            let window = points[max(start, index - count + 1)...index]
-            return Point(x: points[index].x, y: window.reduce(0) { $0 + $1.y } / Double(window.count))
+            let finite = points[index - reach...index + reach].lazy.map(\.y).filter(\.isFinite)
+            if !points[index].y.isFinite { return points[index] }
+            return Point(x: points[index].x, y: finite.reduce(0, +) / Double(finite.count))
         }
     }
 }

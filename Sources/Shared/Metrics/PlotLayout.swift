@@ -19,7 +19,7 @@ struct PlotLayout {
         let xs = extent(points.map(\.x)) ?? 0...1
         let ys = extent((points.map(\.y) + plot.references.map(\.value)).filter(plot.isVisible)) ?? (1...10)
         xScale = PlotScale(covering: xs, padding: 0.01, tickCount: 9)
-        yScale = PlotScale(covering: ys, isLogarithmic: plot.isLogarithmic, padding: 0.05, tickCount: 8)
+        yScale = PlotScale(covering: ys, isLogarithmic: plot.isLogarithmic, padding: 0.06, tickCount: 9)
     }
 
     private func x(_ value: Double) -> Double { left + xScale.position(value) * (right - left) }
@@ -68,7 +68,7 @@ struct PlotLayout {
             path += (isBroken ? "M" : "L") + pixel(x(point.x)) + " " + pixel(y(point.y))
             let next = index + 1 < points.count ? points[index + 1].y : .nan
             // A value alone between gaps has no line: a dot keeps it visible.
-            if series.points.count <= 40 || (isBroken && !plot.isVisible(next)) {
+            if (series.points.count <= 40 && !series.isBackground) || (isBroken && !plot.isVisible(next)) {
                 marks += "M\(pixel(x(point.x))) \(pixel(y(point.y)))h0"
             }
             isBroken = false
@@ -76,27 +76,64 @@ struct PlotLayout {
         var text = ""
         if !path.isEmpty {
             let attribute = dash.isEmpty ? "" : " stroke-dasharray=\"\(dash)\""
-            text += "<path class=\"curve c\(color)\"\(attribute) d=\"\(path)\"/>\n"
+            let weight = series.isBackground ? " faint" : points.count > 200 ? " dense" : ""
+            text += "<path class=\"curve c\(color)\(weight)\"\(attribute) d=\"\(path)\"/>\n"
         }
         if !marks.isEmpty { text += "<path class=\"curve c\(color)\" style=\"stroke-width:5.5\" d=\"\(marks)\"/>\n" }
-        if !crosses.isEmpty { text += "<path class=\"curve c\(color)\" d=\"\(crosses)\"/>\n" }
+        if !crosses.isEmpty && !series.isBackground {
+            text += "<path class=\"curve c\(color)\" d=\"\(crosses)\"><title>not finite</title></path>\n"
+        }
         return text
     }
 
-    /// The reference lines from low to high, each with its label above it, or below where the next line is too near.
+    /// The reference lines, each with its label above or below it, at the right or the left end, wherever it hides least.
     func references(_ references: [Plot.Reference]) -> String {
-        let sorted = references.sorted { $0.value < $1.value }
-        var text = ""
-        for (index, reference) in sorted.enumerated() {
+        var lines = ""
+        var labels = ""
+        var taken = references.map { Box(left: left, right: right, top: y($0.value) - 1, bottom: y($0.value) + 1) }
+        let curves = plot.series.flatMap(outline)
+        for reference in references {
             let at = y(reference.value)
-            let next = index + 1 < sorted.count ? y(sorted[index + 1].value) : -.infinity
-            let above = at - next > 22 && at - top > 20
-            text += "<path class=\"ref\" d=\"M\(pixel(left)) \(pixel(at))H\(pixel(right))\"/>\n"
-            text +=
-                "<text class=\"reflabel\" x=\"\(pixel(right - 6))\" y=\"\(pixel(above ? at - 6 : at + 16))\" text-anchor=\"end\">"
-                + escaped(shortened(reference.label, to: 80)) + "</text>\n"
+            let text = shortened(reference.label, to: 80)
+            let width = Double(text.count) * 7.4
+            var best: (box: Box, isRight: Bool, cost: Int)?
+            for (isRight, isAbove) in [(true, false), (true, true), (false, true), (false, false)] {
+                let from = isRight ? right - 8 - width : left + 8
+                let box = Box(left: from, right: from + width, top: isAbove ? at - 19 : at + 3, bottom: isAbove ? at - 3 : at + 19)
+                var cost = curves.count { box.contains($0.x, $0.y) } + 100 * taken.count(where: box.meets)
+                if box.top < top || box.bottom > bottom { cost += 1000 }
+                if cost < best?.cost ?? .max { best = (box, isRight, cost) }
+            }
+            guard let best else { continue }
+            taken.append(best.box)
+            lines += "<path class=\"ref\" d=\"M\(pixel(left)) \(pixel(at))H\(pixel(right))\"/>\n"
+            labels +=
+                "<text class=\"reflabel\" x=\"\(pixel(best.isRight ? best.box.right : best.box.left))\" "
+                + "y=\"\(pixel(best.box.bottom - 4))\"\(best.isRight ? " text-anchor=\"end\"" : "")>\(escaped(text))</text>\n"
         }
-        return text
+        return lines + labels
+    }
+
+    /// Points along a curve's line, a few pixels apart.
+    private func outline(_ series: Plot.Series) -> [(x: Double, y: Double)] {
+        let points = Plot.thinned(series.points, width: 100).filter { plot.isVisible($0.y) }
+        let corners = points.map { (x: x($0.x), y: y($0.y)) }
+        return zip(corners, corners.dropFirst()).flatMap { from, to in
+            stride(from: 0.0, to: 1, by: 0.1).map { (from.x + (to.x - from.x) * $0, from.y + (to.y - from.y) * $0) }
+        } + corners.suffix(1)
+    }
+}
+
+private struct Box {
+    let left: Double
+    let right: Double
+    let top: Double
+    let bottom: Double
+
+    func contains(_ x: Double, _ y: Double) -> Bool { x >= left && x <= right && y >= top && y <= bottom }
+
+    func meets(_ other: Box) -> Bool {
+        left < other.right && other.left < right && top < other.bottom && other.top < bottom
     }
 }
 

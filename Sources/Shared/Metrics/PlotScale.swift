@@ -98,7 +98,8 @@ struct PlotScale: Sendable {
 
     /// A decimal prefix for numbers too long for a label.
     private static func prefix(_ largest: Double) -> (divisor: Double, suffix: String) {
-        for (divisor, suffix) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] where largest >= divisor * 10 {
+        for (divisor, suffix) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")]
+        where largest >= (divisor == 1e3 ? 1e4 : divisor) {
             return (divisor, suffix)
         }
         return (1, "")
