@@ -64,10 +64,12 @@ let package = Package(
         module("Models", ["Kernels", "Bytes"]),
         module("Optimizers", ["Kernels", "Bytes"]),
         module("Checkpoints", ["Bytes", system]),
-        module("Metrics", ["Bytes"]),
+        module("Metrics", ["Bytes", system]),
         module(
             "Training",
-            ["Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
+            [
+                "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes", system,
+            ]),
         module("CommandLine", ["Bytes", argumentParser, system]),
         .target(
             name: "Millrace", dependencies: library.map { .target(name: $0) }, path: "Sources/Shared",
@@ -90,7 +92,7 @@ let package = Package(
         tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
         tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
         tests("CheckpointsTests", ["Checkpoints", "Bytes", system]),
-        tests("MetricsTests", ["Metrics", "Bytes"]),
+        tests("MetricsTests", ["Metrics", "Bytes", system]),
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
