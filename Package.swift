@@ -58,7 +58,7 @@ let package = Package(
         .target(name: "CKernels", path: "Sources/Shared/CKernels"),
 
         module("Bytes", ["CZstd", system, crypto]),
-        module("Tokens", ["Bytes"]),
+        module("Tokens", ["Bytes", system]),
         module("Batches", ["Tokens", "Bytes"]),
         module("Kernels", ["CKernels", "Bytes"]),
         module("Models", ["Kernels", "Bytes"]),

@@ -53,4 +53,35 @@ public enum CRC32C {
     public static func checksum(_ bytes: [UInt8], after previous: UInt32 = 0) -> UInt32 {
         unsafe checksum(bytes.span.bytes, after: previous)
     }
+
+    /// The CRC of `bytes[range]`.
+    public static func checksum(_ bytes: [UInt8], in range: Range<Int>, after previous: UInt32 = 0) -> UInt32 {
+        unsafe checksum(bytes.span.bytes.extracting(range), after: previous)
+    }
+
+    /// The CRC of two byte sequences one after the other, from the CRC of each: what lets workers check long payloads
+    /// before the few bytes that precede them are known. Appending n bytes multiplies the first CRC by x^(8n) modulo
+    /// the polynomial (Adler's crc32_combine in zlib). O(log n).
+    public static func combine(_ first: UInt32, _ second: UInt32, secondCount: Int) -> UInt32 {
+        var result = first
+        var power: UInt32 = 1 << 23  // x^8: bit 31 − k stands for x^k, as everywhere in a reflected CRC
+        var count = secondCount
+        while count > 0 {
+            if count & 1 == 1 { result = multiply(power, result) }
+            power = multiply(power, power)
+            count >>= 1
+        }
+        return result ^ second
+    }
+
+    /// The product of two polynomials over GF(2), modulo the CRC's.
+    private static func multiply(_ left: UInt32, _ right: UInt32) -> UInt32 {
+        var product: UInt32 = 0
+        var shifted = right
+        for bit in stride(from: 31, through: 0, by: -1) {
+            if left >> bit & 1 == 1 { product ^= shifted }
+            shifted = shifted & 1 == 1 ? shifted >> 1 ^ 0x82F6_3B78 : shifted >> 1
+        }
+        return product
+    }
 }

@@ -1,0 +1,99 @@
+// `dataset.json` and the sidecars (docs/formats/dataset.md): what a dataset says of itself. Parsing believes nothing:
+// names stay inside the directory, sums are checked, sizes agree with each other before anyone allocates by them.
+
+public import Bytes
+
+/// What the manifest says of one shard file.
+public struct ShardRecord: Sendable, Hashable {
+    /// One path component.
+    public var name: String
+    public var tokens: Int
+    public var documents: Int
+    public var frames: Int
+    /// Size of the file.
+    public var bytes: Int
+    /// Digest of the file.
+    public var sha256: Digest
+
+    public init(name: String, tokens: Int, documents: Int, frames: Int, bytes: Int, sha256: Digest) {
+        self.name = name
+        self.tokens = tokens
+        self.documents = documents
+        self.frames = frames
+        self.bytes = bytes
+        self.sha256 = sha256
+    }
+}
+
+/// Which tokenizer made the ids.
+public struct TokenizerRecord: Sendable, Hashable {
+    public var name: String
+    /// The copy in the dataset directory, one path component; nil for a built-in tokenizer or imported ids.
+    public var file: String?
+    public var sha256: Digest?
+    /// The id that ends every document, or nil when documents end without one.
+    public var endOfDocument: Int?
+
+    public init(name: String, file: String? = nil, sha256: Digest? = nil, endOfDocument: Int? = nil) {
+        self.name = name
+        self.file = file
+        self.sha256 = sha256
+        self.endOfDocument = endOfDocument
+    }
+}
+
+/// Sums over the shards of a dataset.
+public struct DatasetTotals: Sendable, Hashable {
+    public var shards = 0
+    public var tokens = 0
+    public var documents = 0
+    public var frames = 0
+    public var bytes = 0
+
+    public init() {}
+
+    /// nil when a sum leaves 63 bits.
+    public init?(of records: [ShardRecord]) {
+        shards = records.count
+        for record in records {
+            for (total, value) in [
+                (\DatasetTotals.tokens, record.tokens), (\.documents, record.documents), (\.frames, record.frames),
+                (\.bytes, record.bytes),
+            ] {
+                let (sum, overflow) = self[keyPath: total].addingReportingOverflow(value)
+                if overflow { return nil }
+                self[keyPath: total] = sum
+            }
+        }
+    }
+}
+
+/// The content of `dataset.json`, valid by construction: totals are sums, the type follows from the vocabulary.
+public struct DatasetManifest: Sendable, Hashable {
+    public static let fileName = "dataset.json"
+    public static let format = "millrace-dataset"
+    public static let sidecarFormat = "millrace-shard"
+    public static let version = 1
+
+    public let type: TokenType
+    public let vocabularySize: Int
+    public let tokenizer: TokenizerRecord
+    public let shards: [ShardRecord]
+    public let totals: DatasetTotals
+
+    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord]) {
+        guard let totals = DatasetTotals(of: shards) else { preconditionFailure("totals leave 63 bits") }
+        self.type = TokenType(vocabularySize: vocabularySize)
+        self.vocabularySize = vocabularySize
+        self.tokenizer = tokenizer
+        self.shards = shards
+        self.totals = totals
+    }
+
+    /// The dataset digest that streams and cursors carry: it names the content, wherever the directory lies.
+    public var digest: Digest {
+        var text = "\(type.rawValue) \(vocabularySize) \(tokenizer.endOfDocument.map(String.init) ?? "-")\n"
+        for shard in shards { text += "\(shard.tokens) \(shard.documents) \(shard.sha256)\n" }
+        return Digest.of(text)
+    }
+}

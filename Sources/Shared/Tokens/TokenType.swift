@@ -1,0 +1,16 @@
+// The width of a stored token id. It follows from the vocabulary alone, so that no reader ever has to guess.
+
+/// How ids are stored: little-endian, two or four bytes each.
+public enum TokenType: String, Sendable, Hashable {
+    case u16
+    case u32
+
+    /// The narrowest type that holds ids 0 ..< `vocabularySize`.
+    public init(vocabularySize: Int) { self = vocabularySize <= 65536 ? .u16 : .u32 }
+
+    /// Bytes a token.
+    public var byteCount: Int { self == .u16 ? 2 : 4 }
+
+    /// Tokens in every frame of a shard but its last.
+    public var tokensPerFrame: Int { ShardFormat.frameBytes / byteCount }
+}

@@ -1,0 +1,251 @@
+// The batch stream as a format: what is written is read back, and whatever is not exactly that is refused with a
+// sentence. Truncation and damage are tried at every byte, because it is always the one place nobody tried.
+
+import Batches
+import Bytes
+import Testing
+
+/// A head for streams of 2 × 5 positions.
+func smallHead(type: IDType = .u16, endOfDocument: UInt32? = 256) -> StreamHead {
+    StreamHead(
+        rows: 2, length: 5, type: type, vocabularySize: 257, endOfDocument: endOfDocument,
+        tokenizer: ["name": "bytes", "file": nil, "sha256": nil, "special": ["end_of_document": 256]],
+        dataset: Digest.of("dataset"), recipe: "0123456789abcdef", order: "window", packing: "concat", seed: 7,
+        epochs: 1, crossDocument: false, start: Cursor(recipe: "0123456789abcdef").description)
+}
+
+func smallBatches() -> [TokenBatch] {
+    (0..<3).map { index in
+        var cursor = Cursor(recipe: "0123456789abcdef")
+        cursor.batch = index + 1
+        return TokenBatch(
+            index: index, cursor: cursor.description, rows: 2, length: 5,
+            inputs: [256, 1, 2, 3, 4, 256, 6, 256, 8, 256], targets: [1, 2, 3, 4, 256, 6, 256, 8, 256, 256],
+            segmentEnds: [[5], [2, 4]],
+            lossMask: index == 1 ? [true, true, false, true, true, true, true, true, false, false] : nil)
+    }
+}
+
+func smallStream(type: IDType = .u16) throws -> [UInt8] {
+    let sink = MemorySink()
+    let writer = try BatchStreamWriter(sink, head: smallHead(type: type))
+    let batches = smallBatches()
+    for batch in batches { try writer.write(batch) }
+    try writer.finish(
+        StreamEnd(
+            batches: 3, rows: 6, ledger: Ledger(tokensIn: 27, emitted: 27, padded: 3, leftOver: 0),
+            orderDigest: OrderDigest(), cursor: batches[2].cursor))
+    return sink.bytes
+}
+
+/// Reads a whole stream.
+func readAll(_ bytes: [UInt8], chunk: Int = .max) throws -> (batches: [TokenBatch], end: StreamEnd) {
+    var reader = try BatchStreamReader(MemorySource(bytes, chunk: chunk))
+    var batches: [TokenBatch] = []
+    while let batch = try reader.next() { batches.append(batch) }
+    return (batches, try #require(reader.end))
+}
+
+/// A frame with a right check around any payload.
+func frame(_ type: String, _ payload: [UInt8]) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.append(littleEndian: UInt32(payload.count))
+    bytes.append(contentsOf: type.utf8)
+    bytes.append(contentsOf: payload)
+    bytes.append(littleEndian: CRC32C.checksum(bytes))
+    return bytes
+}
+
+/// The fault that reading `bytes` ends in.
+func fault(reading bytes: [UInt8]) -> Fault? {
+    do {
+        _ = try readAll(bytes)
+        return nil
+    } catch { return error as? Fault }
+}
+
+@Suite struct StreamTests {
+    @Test(arguments: [IDType.u16, .u32]) func roundTrip(type: IDType) throws {
+        let bytes = try smallStream(type: type)
+        let (batches, end) = try readAll(bytes)
+        #expect(batches == smallBatches())
+        #expect(end.rows == 6)
+        #expect(try readAll(bytes, chunk: 1).batches == batches)
+        #expect(try BatchStreamReader(MemorySource(bytes)).head == smallHead(type: type))
+        #expect(batches[0].realPositions == 9)
+        #expect(batches[1].lossPositions == 7)
+    }
+
+    @Test func truncationAtEveryByteIsBadData() throws {
+        let bytes = try smallStream()
+        for count in 0..<bytes.count {
+            let fault = try #require(fault(reading: Array(bytes[..<count])), "\(count) bytes were accepted")
+            #expect(fault.kind == .badData)
+        }
+    }
+
+    @Test func aCutStreamNamesItsLastGoodBatch() throws {
+        let bytes = try smallStream()
+        let done = try #require(
+            (0..<bytes.count - 4).last { Array(bytes[$0..<$0 + 4]) == Array("DONE".utf8) })
+        #expect(fault(reading: Array(bytes[..<(done - 4)]))?.message.hasSuffix(
+            "the stream stops without DONE; the last good batch is 2") == true)
+        #expect(fault(reading: Array(bytes[..<(done - 5)]))?.message.contains("the last good batch is 1") == true)
+    }
+
+    @Test func aFlippedBitAnywhereIsDetected() throws {
+        let bytes = try smallStream()
+        for position in bytes.indices {
+            for bit in [0, 3, 7] {
+                var damaged = bytes
+                damaged[position] ^= 1 << UInt8(bit)
+                #expect(fault(reading: damaged)?.kind == .badData, "byte \(position), bit \(bit)")
+            }
+        }
+    }
+
+    @Test func bytesAfterDoneAreRefused() throws {
+        #expect(fault(reading: try smallStream() + [0])?.message.contains("bytes after DONE") == true)
+        let twice = try smallStream() + smallStream()
+        #expect(fault(reading: twice)?.message.contains("bytes after DONE") == true)
+    }
+
+    @Test func headMustComeFirstAndOnce() throws {
+        #expect(fault(reading: frame("DONE", Array("{}".utf8)))?.kind == .badData)
+        let head = frame("HEAD", Array(smallHead().json.compact.utf8))
+        #expect(fault(reading: head + head)?.message.contains("expected BTCH or DONE, found HEAD") == true)
+        #expect(fault(reading: head + frame("XXXX", []))?.kind == .badData)
+    }
+
+    @Test(arguments: [
+        ("version", JSON.integer(2)), ("version", "1"), ("rows", 0), ("rows", -1), ("rows", 4_294_967_296),
+        ("rows", 1.5), ("length", 0), ("length", 1_073_741_824), ("dtype", "u8"), ("dtype", 16),
+        ("vocabulary_size", 0), ("vocabulary_size", 65537), ("vocabulary_size", 256), ("end_of_document", 257),
+        ("end_of_document", -1), ("end_of_document", "x"), ("tokenizer", 3), ("dataset", "abc"), ("recipe", "0123"),
+        ("recipe", "0123456789ABCDEF"), ("seed", -1), ("epochs", 0), ("cross_document", 1), ("rank", 1), ("world", 0),
+        ("start", ""), ("start", "a b"), ("start", "1:\u{1b}[2J"), ("format", "millrace-dataset"), ("order", 3),
+    ]) func hostileHead(key: String, value: JSON) throws {
+        var object = try #require(smallHead().json.objectValue)
+        object[key] = value
+        let fault = try #require(fault(reading: frame("HEAD", Array(JSON.object(object).compact.utf8))))
+        #expect(fault.kind == .badData)
+        #expect(fault.message.contains("'memory' at byte 8"))
+    }
+
+    @Test func aMissingHeadMemberIsRefused() throws {
+        let members = try #require(smallHead().json.objectValue).members
+        for left in members.map(\.key) {
+            var object = JSONObject()
+            for member in members where member.key != left { object[member.key] = member.value }
+            #expect(fault(reading: frame("HEAD", Array(JSON.object(object).compact.utf8)))?.kind == .badData, "\(left)")
+        }
+    }
+
+    /// Each damage goes through a frame with a right check, so that only the meaning can give it away.
+    @Test func hostileBatches() throws {
+        let head = frame("HEAD", Array(smallHead().json.compact.utf8))
+        let sink = MemorySink()
+        let writer = try BatchStreamWriter(sink, head: smallHead())
+        try writer.write(smallBatches()[1])
+        let payload = Array(sink.bytes[(head.count + 8)..<(sink.bytes.count - 4)])
+        #expect(fault(reading: head + frame("BTCH", payload))?.message.contains("without DONE") == true)
+        for count in 0..<payload.count {
+            let fault = fault(reading: head + frame("BTCH", Array(payload[..<count])))
+            #expect(fault?.kind == .badData && fault?.message.contains("without DONE") == false, "\(count)")
+        }
+        let cursor = Int(payload[8])
+        let ids = 10 + cursor + 9
+        let segments = ids + 40
+        func reason(_ position: Int, _ bytes: [UInt8]) -> String {
+            var damaged = payload
+            damaged.replaceSubrange(position..<position + bytes.count, with: bytes)
+            return fault(reading: head + frame("BTCH", damaged))?.message ?? "accepted"
+        }
+        #expect(reason(7, [0x80]).contains("out of range"))
+        #expect(reason(12, [0x20]).contains("printable"))
+        #expect(reason(10 + cursor, [3]).contains("batch 1 is 3 × 5, expected 2 × 5"))
+        #expect(reason(14 + cursor, [4]).contains("batch 1 is 2 × 4"))
+        #expect(reason(18 + cursor, [2]).contains("mask flag"))
+        #expect(reason(ids + 2, [1, 1]).contains("id 257 in the inputs of batch 1, row 0, position 1"))
+        #expect(reason(ids + 20 + 14, [0xff, 0xff]).contains("id 65535 in the targets of batch 1, row 1, position 2"))
+        #expect(reason(segments, [6]).contains("6 segments in 5"))
+        #expect(reason(segments, [0xff, 0xff, 0xff, 0xff]).contains("4294967295 segments"))
+        #expect(reason(segments + 4, [6]).contains("segment end 6"))
+        #expect(reason(segments + 4, [0]).contains("segment end 0"))
+        #expect(reason(segments + 4 + 3, [0x80]).contains("segment end 2147483653"))
+        #expect(reason(segments + 16, [2]).contains("segment end 2 in row 1 of batch 1 after 2"))
+        #expect(reason(payload.count - 1, [0x04]).contains("after its last position"))
+        #expect(fault(reading: head + frame("BTCH", payload + [0]))?.message.contains("1 bytes too many") == true)
+    }
+
+    @Test func batchesMustFollowOneAnother() throws {
+        let sink = MemorySink()
+        let writer = try BatchStreamWriter(sink, head: smallHead())
+        try writer.write(smallBatches()[0])
+        try writer.write(smallBatches()[2])
+        #expect(fault(reading: sink.bytes)?.message.contains("batch 2 follows batch 0") == true)
+    }
+
+    @Test func doneMustAgree() throws {
+        let batches = smallBatches()
+        let sink = MemorySink()
+        let writer = try BatchStreamWriter(sink, head: smallHead())
+        for batch in batches { try writer.write(batch) }
+        let good = StreamEnd(
+            batches: 3, rows: 6, ledger: Ledger(tokensIn: 27, emitted: 27, padded: 3, leftOver: 0),
+            orderDigest: OrderDigest(), cursor: batches[2].cursor)
+        func reason(_ change: (inout StreamEnd) -> Void) -> String {
+            var end = good
+            change(&end)
+            return fault(reading: sink.bytes + frame("DONE", Array(end.json.compact.utf8)))?.message ?? "accepted"
+        }
+        #expect(reason { _ in } == "accepted")
+        #expect(reason { $0.batches = 4 }.contains("DONE counts 4 batches"))
+        #expect(reason { $0.rows = 5 }.contains("does not balance"))
+        #expect(reason { $0.ledger.leftOver = 1 }.contains("does not balance"))
+        #expect(reason { $0.ledger.emitted = Int.max }.contains("does not balance"))
+        #expect(reason { $0.cursor = batches[1].cursor }.contains("the cursor in DONE"))
+        #expect(fault(reading: sink.bytes + frame("DONE", Array("[]".utf8)))?.kind == .badData)
+    }
+
+    @Test func aLyingLengthCostsNoMemory() throws {
+        let before = Host.peakResidentBytes
+        var bytes = frame("HEAD", Array(smallHead().json.compact.utf8))
+        bytes.append(littleEndian: UInt32(1 << 30))
+        bytes.append(contentsOf: "BTCH".utf8)
+        #expect(fault(reading: bytes)?.kind == .badData)
+        bytes[bytes.count - 5] = 0x80
+        #expect(fault(reading: bytes)?.message.contains("more than the 1073741824 allowed") == true)
+        #expect(Host.peakResidentBytes - before < 64 << 20)
+    }
+
+    @Test func checksumsJoin() {
+        let bytes = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        for cut in [0, 1, 7, 8, 500, 999, 1000] {
+            let joined = CRC32C.combine(
+                CRC32C.checksum(bytes, in: 0..<cut), CRC32C.checksum(bytes, in: cut..<1000), secondCount: 1000 - cut)
+            #expect(joined == CRC32C.checksum(bytes), "\(cut)")
+        }
+    }
+}
+
+@Suite struct CursorTests {
+    @Test func roundTrip() throws {
+        var cursor = Cursor(recipe: "0123456789abcdef")
+        (cursor.epoch, cursor.block, cursor.row, cursor.batch) = (1, 2, 3, 4)
+        (cursor.rows, cursor.emitted, cursor.padded) = (Int.max, 6, 7)
+        cursor.digest.append(rowChecksum: 5)
+        #expect(try Cursor(parsing: cursor.description) == cursor)
+        #expect(cursor.description.utf8.count <= 200)
+    }
+
+    @Test(arguments: [
+        "", "1", "2:0:0", "hello", "1:0123456789abcdef:0:0:0:0:0:0:0:", "1:0123456789abcdef:0:0:-1:0:0:0:0:" + zeros,
+        "1:0123456789abcdef:0:0:0:0:0:0:99999999999999999999:" + zeros, "1:x:0:0:0:0:0:0:0:" + zeros,
+        "1:0123456789abcdef:0:0:0:0:0:0:0:" + zeros + ":", "1:0123456789abcdef:0:0: 0:0:0:0:0:" + zeros,
+    ]) func nonsenseIsRefused(text: String) {
+        #expect { try Cursor(parsing: text) } throws: { ($0 as? Fault)?.kind == .usage }
+    }
+}
+
+private let zeros = String(repeating: "0", count: 32)
