@@ -78,7 +78,7 @@ let package = Package(
 
         tool("tok-shard", ["Tokens"]),
         tool("tok-pack", ["Batches", "Tokens"]),
-        tool("train-step", ["Training", "Batches", "Models", "Optimizers", "Checkpoints", "Metrics"]),
+        tool("train-step", ["Training", "Batches", "Models", "Kernels", "Checkpoints", "Metrics"]),
         tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Checkpoints"]),
         tool("metrics-cat", ["Metrics"]),
 

@@ -39,7 +39,7 @@ public final class ModelBatch {
     ///   - weight: of each loss: 1 / the number of targets in the step.
     /// - Throws: `Fault` (bad data) for an id that the model does not have.
     public func fill(
-        rows range: Range<Int>, length: Int, inputs: [UInt32], targets: [UInt32], segmentEnds: [[Int]],
+        rows range: Range<Int>, length: Int, inputs: [UInt32], targets: [UInt32], segmentEnds: [[Int32]],
         lossMask: [Bool]?, weight: Float, vocabularySize: Int
     ) throws(Fault) {
         precondition(range.count * length <= capacity, "\(range.count) rows of \(length) in \(capacity) positions")
@@ -55,7 +55,7 @@ public final class ModelBatch {
             for t in 0..<length {
                 if t == end {
                     start = t
-                    end = segments.next() ?? length + 1
+                    end = segments.next().map(Int.init) ?? length + 1
                 }
                 let isPadding = end > length
                 let (input, output) = (inputs[source + t], targets[source + t])

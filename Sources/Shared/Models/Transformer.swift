@@ -17,7 +17,8 @@ public final class Transformer {
     let activations: Activations
     let weights: Weights
     let rotary: (cosine: Tensor, sine: Tensor)
-    private let length: Int
+    /// The longest row.
+    public let length: Int
 
     /// The parameters by their place in the network.
     struct Weights {
@@ -134,7 +135,7 @@ public final class Transformer {
         }
         let batch = ModelBatch(capacity: ids.count)
         try batch.fill(
-            rows: 0..<1, length: ids.count, inputs: ids, targets: ids, segmentEnds: [[ids.count]], lossMask: nil,
+            rows: 0..<1, length: ids.count, inputs: ids, targets: ids, segmentEnds: [[Int32(ids.count)]], lossMask: nil,
             weight: 1, vocabularySize: configuration.vocabularySize)
         forward(batch, keeping: false)
         let v = configuration.vocabularySize
