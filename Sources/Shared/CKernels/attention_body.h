@@ -116,15 +116,16 @@ INLINE void transpose16(f16 r[16]) {
     }
 }
 
-/// transposed[d][lane] (`lanes` apart) = scale · x[lane][d]; lanes from `count` up to a multiple of 16 are 0, and so are
-/// the rows between d and its multiple of 16. `rows`, unless NULL, takes x itself, rows padded to that multiple.
-static __attribute__((noinline)) void NAME(pack)(const float *x, int64_t stride, int64_t count, int64_t lanes, int64_t d,
-                                                 float scale, float *transposed, float *rows) {
+/// transposed[d][lane] (`lanes` apart) = scale · x[lane][d]; lanes from `count` up to a multiple of 16 are 0, and so
+/// are the rows between d and its multiple of 16. `rows`, unless NULL, takes x itself, rows padded to that multiple.
+static __attribute__((noinline)) void NAME(pack)(const float *x, int64_t stride, int64_t count, int64_t lanes,
+                                                 int64_t d, float scale, float *transposed, float *rows) {
     int64_t padded = rounded_up_16(d);
     for (int64_t lane = 0; lane < lanes; lane += 16)
         for (int64_t i = 0; i < d; i += 16) {
             f16 r[16];
-            for (int j = 0; j < 16; j++) r[j] = lane + j < count ? load_row(x + (lane + j) * stride + i, d - i) : set16(0.0f);
+            for (int j = 0; j < 16; j++)
+                r[j] = lane + j < count ? load_row(x + (lane + j) * stride + i, d - i) : set16(0.0f);
             if (rows)
                 for (int j = 0; j < 16; j++) store16(rows + (lane + j) * padded + i, r[j]);
             transpose16(r);

@@ -29,7 +29,8 @@ void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *
 void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
                          const float *rstd, const float *dy, float *dx, float *dw) {
     mr_rmsnorm_arguments a = {
-        .n = n, .c = c, .period = period > 0 ? period : n, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .dx = dx, .dw = dw,
+        .n = n, .c = c, .period = period > 0 ? period : n, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .dx = dx,
+        .dw = dw,
     };
     mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rmsnorm_backward_rows, &a);
     mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), kernels_of(context)->rmsnorm_backward_columns, &a);

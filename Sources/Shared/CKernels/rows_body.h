@@ -28,8 +28,10 @@ static void NAME(rmsnorm_forward)(void *argument, int64_t task, int worker) {
         }
         float rstd = 1.0f / sqrtf(sum16(squares) / (float)a->c + a->epsilon);
         a->rstd[row] = rstd;
-        for (int64_t i = 0; i < a->c; i += 16)
-            store_row(y + i, load_row(x + i, a->c - i) * set16(rstd) * load_row(a->w + i, a->c - i), a->c - i);
+        for (int64_t i = 0; i < a->c; i += 16) {
+            int64_t left = a->c - i;
+            store_row(y + i, load_row(x + i, left) * set16(rstd) * load_row(a->w + i, left), left);
+        }
     }
 }
 
@@ -190,7 +192,9 @@ static void NAME(cross_entropy)(void *argument, int64_t task, int worker) {
             }
             sum += (double)sum16(sums);
         }
-        a->loss[row] = (float)(double_log(sum) + ((double)largest - (double)target));
+        // double_log is for finite numbers; a sum that is not must show in the loss.
+        double log_sum = sum - sum == 0 ? double_log(sum) : sum;
+        a->loss[row] = (float)(log_sum + ((double)largest - (double)target));
         if (!a->gradient) continue;
         f16 factor = set16((float)((double)weight / sum));
         for (int64_t i = 0; i < v; i += 16) store_row(logits + i, load_row(logits + i, v - i) * factor, v - i);

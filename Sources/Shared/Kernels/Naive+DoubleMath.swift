@@ -1,50 +1,46 @@
 // The twins of double_math.h: exp, ln, sine and cosine in Double from additions, multiplications and divisions only.
 
 extension Naive {
-    /// e^x; 0 below the logarithm of the smallest normal number. x = n ln 2 + r, Taylor's series to r^13.
+    /// e^x for |x| < 700: x = k ln 2 + r, Taylor's series of r.
     public static func exponential(_ x: Double) -> Double {
-        if x.isNaN { return x }
-        if x < -708 { return 0 }
-        if x > 709 { return .infinity }
-        let n = (x * 1.4426950408889634 + 0x1.8p52) - 0x1.8p52
-        let r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33
-        var sum = 0.0
-        for k in (0...13).reversed() { sum = sum * r + 1 / (1...max(k, 1)).reduce(1.0) { $0 * Double($1) } }
-        return sum * Double(bitPattern: UInt64(Int64(n) + 1023) << 52)
+        let k = (x * 1.4426950408889634074 + 0.5).rounded(.down)
+        let r = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10
+        var sum = 1.0
+        for n in (1...15).reversed() { sum = sum * r / Double(n) + 1 }
+        return sum * Double(bitPattern: UInt64(Int64(k) + 1023) << 52)
     }
 
-    /// ln x for positive normal x; infinity and NaN stay, 0 gives minus infinity.
+    /// ln x for finite normal x > 0: x = m · 2^e with m in [√½, √2); ln m = 2 artanh((m − 1)/(m + 1)).
     public static func logarithm(_ x: Double) -> Double {
-        guard x < .infinity else { return x }
-        if x == 0 { return -.infinity }
-        let root: Int64 = 0x3fe6_a09e_667f_3bcd  // √½
-        let above = Int64(bitPattern: x.bitPattern) &- root
-        let e = Double(above >> 52)
-        let f = Double(bitPattern: UInt64(bitPattern: (above & 0x000f_ffff_ffff_ffff) &+ root)) - 1
-        let s = f / (2 + f)
+        var (m, exponent) = (x.significand, Double(x.exponent))
+        if m > 1.4142135623730951 {
+            m *= 0.5
+            exponent += 1
+        }
+        let s = (m - 1) / (m + 1)
         let z = s * s
-        let halfSquare = 0.5 * f * f
-        var series = 0.0
-        for k in (1...12).reversed() { series = (series + 2 / Double(2 * k + 1)) * z }
-        return e * 0x1.62e42feep-1 + (f - (halfSquare - (s * (halfSquare + series) + e * 0x1.a39ef35793c76p-33)))
+        var sum = 1.0 / 23
+        for n in stride(from: 21, through: 3, by: -2) { sum = sum * z + 1 / Double(n) }
+        let tail = 2 * s * z * sum
+        return exponent * 0.693147180369123816490 + (2 * s + (tail + exponent * 1.90821492927058770002e-10))
     }
 
-    /// Sine and cosine of x for |x| < 10^6.
+    /// Sine and cosine of x for 0 ≤ x < 2^30: x = k π/2 + r with π/2 in three parts, Taylor's series of r.
     public static func sineAndCosine(_ x: Double) -> (sine: Double, cosine: Double) {
-        let n = (x * 0.6366197723675814 + 0x1.8p52) - 0x1.8p52
-        let r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69
+        let k = (x * 0.63661977236758134308 + 0.5).rounded(.down)
+        let r = ((x - k * 1.57079632673412561417) - k * 6.07710050630396597660e-11) - k * 2.02226624879595063154e-21
         let z = r * r
-        var (s, c) = (0.0, 0.0)
-        for k in (1...8).reversed() {
-            s = (1 + s) * (-z / Double(2 * k * (2 * k + 1)))
-            c = (1 + c) * (-z / Double((2 * k + 2) * (2 * k + 1)))
+        var (s, c) = (1.0, 1.0)
+        for n in stride(from: 20, through: 2, by: -2) {
+            s = 1 - z * s / Double(n * (n + 1))
+            c = 1 - z * c / Double(n * (n - 1))
         }
-        let (sine, cosine) = (r + r * s, 1 + (1 + c) * (-0.5 * z))
-        switch Int64(n) & 3 {
-        case 0: return (sine, cosine)
-        case 1: return (cosine, -sine)
-        case 2: return (-sine, -cosine)
-        default: return (-cosine, sine)
+        s = r * s
+        switch Int64(k) & 3 {
+        case 0: return (s, c)
+        case 1: return (c, -s)
+        case 2: return (-s, -c)
+        default: return (-c, s)
         }
     }
 }

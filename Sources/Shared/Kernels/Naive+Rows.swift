@@ -133,7 +133,8 @@ extension Naive {
                 sum += Double(Naive.sum(lanes: lanes))
             }
             let target = start + Int(targets[row])
-            losses.append(Float(logarithm(sum) + (Double(largest) - Double(logits[target]))))
+            let logSum = sum.isFinite ? logarithm(sum) : sum
+            losses.append(Float(logSum + (Double(largest) - Double(logits[target]))))
             guard gradient else { continue }
             let factor = Float(Double(weight) / sum)
             for i in 0..<v { logits[start + i] = exponentials[i] * factor }
