@@ -31,4 +31,4 @@ protocol DocumentReader {
 }
 
 /// Bytes asked for at once.
-let inputPieceBytes = 1 << 18
+let inputPieceBytes = 1 << 16
