@@ -4,9 +4,10 @@
 import Batches
 import Bytes
 import Testing
+import Tokens
 
 /// A head for streams of 2 × 5 positions.
-func smallHead(type: IDType = .u16, endOfDocument: UInt32? = 256) -> StreamHead {
+func smallHead(type: TokenType = .u16, endOfDocument: UInt32? = 256) -> StreamHead {
     StreamHead(
         rows: 2, length: 5, type: type, vocabularySize: 257, endOfDocument: endOfDocument,
         tokenizer: ["name": "bytes", "file": nil, "sha256": nil, "special": ["end_of_document": 256]],
@@ -26,7 +27,7 @@ func smallBatches() -> [TokenBatch] {
     }
 }
 
-func smallStream(type: IDType = .u16) throws -> [UInt8] {
+func smallStream(type: TokenType = .u16) throws -> [UInt8] {
     let sink = MemorySink()
     let writer = try BatchStreamWriter(sink, head: smallHead(type: type))
     let batches = smallBatches()
@@ -57,7 +58,7 @@ func frame(_ type: String, _ payload: [UInt8]) -> [UInt8] {
 }
 
 /// The fault that reading `bytes` ends in.
-func fault(reading bytes: [UInt8]) -> Fault? {
+func faultOfReading(_ bytes: [UInt8]) -> Fault? {
     do {
         _ = try readAll(bytes)
         return nil
@@ -65,7 +66,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
 }
 
 @Suite struct StreamTests {
-    @Test(arguments: [IDType.u16, .u32]) func roundTrip(type: IDType) throws {
+    @Test(arguments: [TokenType.u16, .u32]) func roundTrip(type: TokenType) throws {
         let bytes = try smallStream(type: type)
         let (batches, end) = try readAll(bytes)
         #expect(batches == smallBatches())
@@ -79,7 +80,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
     @Test func truncationAtEveryByteIsBadData() throws {
         let bytes = try smallStream()
         for count in 0..<bytes.count {
-            let fault = try #require(fault(reading: Array(bytes[..<count])), "\(count) bytes were accepted")
+            let fault = try #require(faultOfReading(Array(bytes[..<count])), "\(count) bytes were accepted")
             #expect(fault.kind == .badData)
         }
     }
@@ -88,9 +89,9 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         let bytes = try smallStream()
         let done = try #require(
             (0..<bytes.count - 4).last { Array(bytes[$0..<$0 + 4]) == Array("DONE".utf8) })
-        #expect(fault(reading: Array(bytes[..<(done - 4)]))?.message.hasSuffix(
+        #expect(faultOfReading(Array(bytes[..<(done - 4)]))?.message.hasSuffix(
             "the stream stops without DONE; the last good batch is 2") == true)
-        #expect(fault(reading: Array(bytes[..<(done - 5)]))?.message.contains("the last good batch is 1") == true)
+        #expect(faultOfReading(Array(bytes[..<(done - 5)]))?.message.contains("the last good batch is 1") == true)
     }
 
     @Test func aFlippedBitAnywhereIsDetected() throws {
@@ -99,22 +100,22 @@ func fault(reading bytes: [UInt8]) -> Fault? {
             for bit in [0, 3, 7] {
                 var damaged = bytes
                 damaged[position] ^= 1 << UInt8(bit)
-                #expect(fault(reading: damaged)?.kind == .badData, "byte \(position), bit \(bit)")
+                #expect(faultOfReading(damaged)?.kind == .badData, "byte \(position), bit \(bit)")
             }
         }
     }
 
     @Test func bytesAfterDoneAreRefused() throws {
-        #expect(fault(reading: try smallStream() + [0])?.message.contains("bytes after DONE") == true)
+        #expect(faultOfReading(try smallStream() + [0])?.message.contains("bytes after DONE") == true)
         let twice = try smallStream() + smallStream()
-        #expect(fault(reading: twice)?.message.contains("bytes after DONE") == true)
+        #expect(faultOfReading(twice)?.message.contains("bytes after DONE") == true)
     }
 
     @Test func headMustComeFirstAndOnce() throws {
-        #expect(fault(reading: frame("DONE", Array("{}".utf8)))?.kind == .badData)
+        #expect(faultOfReading(frame("DONE", Array("{}".utf8)))?.kind == .badData)
         let head = frame("HEAD", Array(smallHead().json.compact.utf8))
-        #expect(fault(reading: head + head)?.message.contains("expected BTCH or DONE, found HEAD") == true)
-        #expect(fault(reading: head + frame("XXXX", []))?.kind == .badData)
+        #expect(faultOfReading(head + head)?.message.contains("expected BTCH or DONE, found HEAD") == true)
+        #expect(faultOfReading(head + frame("XXXX", []))?.kind == .badData)
     }
 
     @Test(arguments: [
@@ -127,7 +128,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
     ]) func hostileHead(key: String, value: JSON) throws {
         var object = try #require(smallHead().json.objectValue)
         object[key] = value
-        let fault = try #require(fault(reading: frame("HEAD", Array(JSON.object(object).compact.utf8))))
+        let fault = try #require(faultOfReading(frame("HEAD", Array(JSON.object(object).compact.utf8))))
         #expect(fault.kind == .badData)
         #expect(fault.message.contains("'memory' at byte 8"))
     }
@@ -137,7 +138,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         for left in members.map(\.key) {
             var object = JSONObject()
             for member in members where member.key != left { object[member.key] = member.value }
-            #expect(fault(reading: frame("HEAD", Array(JSON.object(object).compact.utf8)))?.kind == .badData, "\(left)")
+            #expect(faultOfReading(frame("HEAD", Array(JSON.object(object).compact.utf8)))?.kind == .badData, "\(left)")
         }
     }
 
@@ -148,9 +149,9 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         let writer = try BatchStreamWriter(sink, head: smallHead())
         try writer.write(smallBatches()[1])
         let payload = Array(sink.bytes[(head.count + 8)..<(sink.bytes.count - 4)])
-        #expect(fault(reading: head + frame("BTCH", payload))?.message.contains("without DONE") == true)
+        #expect(faultOfReading(head + frame("BTCH", payload))?.message.contains("without DONE") == true)
         for count in 0..<payload.count {
-            let fault = fault(reading: head + frame("BTCH", Array(payload[..<count])))
+            let fault = faultOfReading(head + frame("BTCH", Array(payload[..<count])))
             #expect(fault?.kind == .badData && fault?.message.contains("without DONE") == false, "\(count)")
         }
         let cursor = Int(payload[8])
@@ -159,7 +160,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         func reason(_ position: Int, _ bytes: [UInt8]) -> String {
             var damaged = payload
             damaged.replaceSubrange(position..<position + bytes.count, with: bytes)
-            return fault(reading: head + frame("BTCH", damaged))?.message ?? "accepted"
+            return faultOfReading(head + frame("BTCH", damaged))?.message ?? "accepted"
         }
         #expect(reason(7, [0x80]).contains("out of range"))
         #expect(reason(12, [0x20]).contains("printable"))
@@ -175,7 +176,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         #expect(reason(segments + 4 + 3, [0x80]).contains("segment end 2147483653"))
         #expect(reason(segments + 16, [2]).contains("segment end 2 in row 1 of batch 1 after 2"))
         #expect(reason(payload.count - 1, [0x04]).contains("after its last position"))
-        #expect(fault(reading: head + frame("BTCH", payload + [0]))?.message.contains("1 bytes too many") == true)
+        #expect(faultOfReading(head + frame("BTCH", payload + [0]))?.message.contains("1 bytes too many") == true)
     }
 
     @Test func batchesMustFollowOneAnother() throws {
@@ -183,7 +184,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         let writer = try BatchStreamWriter(sink, head: smallHead())
         try writer.write(smallBatches()[0])
         try writer.write(smallBatches()[2])
-        #expect(fault(reading: sink.bytes)?.message.contains("batch 2 follows batch 0") == true)
+        #expect(faultOfReading(sink.bytes)?.message.contains("batch 2 follows batch 0") == true)
     }
 
     @Test func doneMustAgree() throws {
@@ -197,7 +198,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         func reason(_ change: (inout StreamEnd) -> Void) -> String {
             var end = good
             change(&end)
-            return fault(reading: sink.bytes + frame("DONE", Array(end.json.compact.utf8)))?.message ?? "accepted"
+            return faultOfReading(sink.bytes + frame("DONE", Array(end.json.compact.utf8)))?.message ?? "accepted"
         }
         #expect(reason { _ in } == "accepted")
         #expect(reason { $0.batches = 4 }.contains("DONE counts 4 batches"))
@@ -205,7 +206,7 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         #expect(reason { $0.ledger.leftOver = 1 }.contains("does not balance"))
         #expect(reason { $0.ledger.emitted = Int.max }.contains("does not balance"))
         #expect(reason { $0.cursor = batches[1].cursor }.contains("the cursor in DONE"))
-        #expect(fault(reading: sink.bytes + frame("DONE", Array("[]".utf8)))?.kind == .badData)
+        #expect(faultOfReading(sink.bytes + frame("DONE", Array("[]".utf8)))?.kind == .badData)
     }
 
     @Test func aLyingLengthCostsNoMemory() throws {
@@ -213,9 +214,9 @@ func fault(reading bytes: [UInt8]) -> Fault? {
         var bytes = frame("HEAD", Array(smallHead().json.compact.utf8))
         bytes.append(littleEndian: UInt32(1 << 30))
         bytes.append(contentsOf: "BTCH".utf8)
-        #expect(fault(reading: bytes)?.kind == .badData)
+        #expect(faultOfReading(bytes)?.kind == .badData)
         bytes[bytes.count - 5] = 0x80
-        #expect(fault(reading: bytes)?.message.contains("more than the 1073741824 allowed") == true)
+        #expect(faultOfReading(bytes)?.message.contains("more than the 1073741824 allowed") == true)
         #expect(Host.peakResidentBytes - before < 64 << 20)
     }
 

@@ -2,15 +2,18 @@
 // workers can build and check it ahead; the writer puts index and cursor before it and joins the two checks.
 
 public import Bytes
+private import Tokens
 
 /// What follows the cursor in a BTCH payload: B, T, ids, segments, mask, with its CRC-32C.
 struct BatchBody: Sendable {
     let bytes: [UInt8]
     let checksum: UInt32
 
-    init(bytes: [UInt8]) {
+    init(bytes: [UInt8]) { self.init(bytes: bytes, checksum: CRC32C.checksum(bytes)) }
+
+    init(bytes: [UInt8], checksum: UInt32) {
         self.bytes = bytes
-        checksum = CRC32C.checksum(bytes)
+        self.checksum = checksum
     }
 
     /// - Parameters:
@@ -72,7 +75,12 @@ public final class BatchStreamWriter {
         try write(index: batch.index, cursor: batch.cursor, body: body)
     }
 
-    func write(index: Int, cursor: String, body: BatchBody) throws {
+    /// Writes a batch that a producer made; nothing is encoded again.
+    public func write(_ batch: EncodedBatch) throws {
+        try write(index: batch.index, cursor: batch.cursor.description, body: batch.body)
+    }
+
+    private func write(index: Int, cursor: String, body: BatchBody) throws {
         precondition(Cursor.isWellSpelled(cursor), "a cursor that cannot be written: \(cursor)")
         let text = Array(cursor.utf8)
         frame.removeAll(keepingCapacity: true)

@@ -2,15 +2,7 @@
 // Parsed into checked values once, so that nothing behind it has to ask whether a row length makes sense.
 
 public import Bytes
-
-/// The type of ids in a stream.
-public enum IDType: String, Sendable, Hashable {
-    case u16
-    case u32
-
-    /// Bytes an id takes.
-    public var size: Int { self == .u16 ? 2 : 4 }
-}
+public import Tokens
 
 /// HEAD: shape, vocabulary and provenance of the batches.
 public struct StreamHead: Sendable, Equatable {
@@ -18,7 +10,7 @@ public struct StreamHead: Sendable, Equatable {
     public var rows: Int
     /// T, targets a row.
     public var length: Int
-    public var type: IDType
+    public var type: TokenType
     /// Every id is below it.
     public var vocabularySize: Int
     public var endOfDocument: UInt32?
@@ -40,7 +32,7 @@ public struct StreamHead: Sendable, Equatable {
     public var start: String
 
     public init(
-        rows: Int, length: Int, type: IDType, vocabularySize: Int, endOfDocument: UInt32?, tokenizer: JSON,
+        rows: Int, length: Int, type: TokenType, vocabularySize: Int, endOfDocument: UInt32?, tokenizer: JSON,
         dataset: Digest, recipe: String, order: String, packing: String, seed: UInt64, epochs: Int?,
         crossDocument: Bool, rank: Int = 0, world: Int = 1, start: String
     ) {
@@ -66,12 +58,12 @@ public struct StreamHead: Sendable, Equatable {
     public static let maximumPayload = 1 << 30
 
     /// Whether `rows` × `length` ids of `type` fit a frame with room for the most segments a row can have.
-    public static func fits(rows: Int, length: Int, type: IDType) -> Bool {
+    public static func fits(rows: Int, length: Int, type: TokenType) -> Bool {
         guard rows >= 1, length >= 1 else { return false }
         let (positions, overflow) = rows.multipliedReportingOverflow(by: length)
         if overflow || positions > maximumPayload { return false }
         // index, cursor, B, T, mask flag; two arrays of ids; S and the ends of each row; the mask.
-        return 19 + 200 + positions * 2 * type.size + rows * 4 + positions * 4 + positions / 8 + 1 <= maximumPayload
+        return 19 + 200 + positions * 2 * type.byteCount + rows * 4 + positions * 4 + positions / 8 + 1 <= maximumPayload
     }
 
     public var json: JSON {
@@ -98,7 +90,7 @@ public struct StreamHead: Sendable, Equatable {
         if version != 1 { throw fields.fault("batch stream version \(version), this program reads 1") }
         rows = try fields.integer("rows", in: 1...1 << 30)
         length = try fields.integer("length", in: 1...1 << 30)
-        guard let type = IDType(rawValue: try fields.string("dtype")) else {
+        guard let type = TokenType(rawValue: try fields.string("dtype")) else {
             throw fields.fault("\"dtype\" in HEAD is neither \"u16\" nor \"u32\"")
         }
         self.type = type

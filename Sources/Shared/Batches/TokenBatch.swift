@@ -1,7 +1,8 @@
 // One batch as the trainer sees it: dense ids, and beside them where documents end. Decoding copies in bulk and checks
 // everything, so that no kernel ever indexes an embedding with an id from a damaged stream.
 
-import Bytes
+internal import Bytes
+private import Tokens
 
 /// BTCH: B rows of T inputs and targets.
 public struct TokenBatch: Sendable, Equatable {
@@ -62,13 +63,25 @@ extension TokenBatch {
         var fields = PayloadReader(payload: payload, name: name, base: base)
         let rawIndex: UInt64 = try fields.integer("batch index")
         guard let index = Int(exactly: rawIndex) else { throw fields.fault("batch index \(rawIndex) is out of range") }
-        self.index = index
         let cursorCount: UInt16 = try fields.integer("cursor length")
         let cursorBytes = try fields.bytes(Int(cursorCount), "cursor")
         guard Cursor.isWellSpelled(cursorBytes) else {
             throw fields.fault("the cursor of batch \(index) is not 1 to 200 printable characters")
         }
-        cursor = String(decoding: cursorBytes, as: UTF8.self)
+        try self.init(index: index, cursor: String(decoding: cursorBytes, as: UTF8.self), &fields, head)
+    }
+
+    /// - Parameter body: what a producer made for this head.
+    init(index: Int, cursor: String, body: BatchBody, head: StreamHead) throws(Fault) {
+        var fields = PayloadReader(payload: body.bytes, name: "batch \(index)", base: 0)
+        try self.init(index: index, cursor: cursor, &fields, head)
+    }
+
+    private init(
+        index: Int, cursor: String, _ fields: inout PayloadReader, _ head: StreamHead
+    ) throws(Fault) {
+        self.index = index
+        self.cursor = cursor
         let (rows, length): (UInt32, UInt32) = (try fields.integer("rows"), try fields.integer("length"))
         guard rows == head.rows, length == head.length else {
             throw fields.fault("batch \(index) is \(rows) × \(length), expected \(head.rows) × \(head.length) as in HEAD")
@@ -110,8 +123,8 @@ extension TokenBatch {
         } else {
             lossMask = nil
         }
-        if fields.offset != payload.count {
-            throw fields.fault("\(payload.count - fields.offset) bytes too many in batch \(index)")
+        if fields.offset != fields.payload.count {
+            throw fields.fault("\(fields.payload.count - fields.offset) bytes too many in batch \(index)")
         }
     }
 }
@@ -168,7 +181,7 @@ private struct PayloadReader {
         if let largest = ids.max(), largest >= head.vocabularySize {
             let position = ids.firstIndex { $0 >= head.vocabularySize } ?? 0
             throw .badData(
-                name, byte: base + start + position * head.type.size,
+                name, byte: base + start + position * head.type.byteCount,
                 "id \(ids[position]) in the \(what), row \(position / head.length), position \(position % head.length): "
                     + "expected ids below the vocabulary size \(head.vocabularySize)")
         }

@@ -1,0 +1,109 @@
+// The shards behind a stream: those of one dataset, or of several one after the other. Shards are opened when a block
+// of theirs is read and a bounded number stays open, so that neither memory nor file descriptors grow with the data.
+
+public import Bytes
+public import Tokens
+
+/// The tokens of one or more datasets as one sequence of shards.
+public final class TokenSource: Sendable {
+    public let datasets: [Dataset]
+    public let type: TokenType
+    public let vocabularySize: Int
+    public let endOfDocument: UInt32?
+    /// Of one dataset its digest; of several the digest of their digests.
+    public let digest: Digest
+    public let tokenCount: Int
+
+    /// Tokens of each shard, and where it comes from.
+    let shardTokens: [Int]
+    private let origins: [(dataset: Int, shard: Int)]
+    private let open: Monitor<RecentValues<Int, Shard>>
+
+    private static let openShards = 64
+
+    /// - Throws: `Fault` (bad data) when there is nothing to read or datasets do not fit together.
+    public init(_ datasets: [Dataset]) throws(Fault) {
+        guard let first = datasets.first else { throw Fault(.usage, "no dataset was given") }
+        for other in datasets.dropFirst() {
+            func refuse(_ what: String, _ left: String, _ right: String) -> Fault {
+                Fault(.badData, "datasets \(quoted(first.path)) and \(quoted(other.path)) differ in \(what): \(left) and \(right)")
+            }
+            if first.vocabularySize != other.vocabularySize {
+                throw refuse("vocabulary size", "\(first.vocabularySize)", "\(other.vocabularySize)")
+            }
+            let (left, right) = (first.manifest.tokenizer, other.manifest.tokenizer)
+            if left.name != right.name || left.sha256 != right.sha256 || left.endOfDocument != right.endOfDocument {
+                throw refuse("tokenizer", left.summary, right.summary)
+            }
+        }
+        self.datasets = datasets
+        type = first.type
+        vocabularySize = first.vocabularySize
+        endOfDocument = first.manifest.tokenizer.endOfDocument.map { UInt32($0) }
+        digest =
+            datasets.count == 1
+            ? first.digest : Digest.of(datasets.map { "\($0.digest)\n" }.joined())
+        var shardTokens: [Int] = []
+        var origins: [(dataset: Int, shard: Int)] = []
+        var total = 0
+        for (number, dataset) in datasets.enumerated() {
+            for (shard, record) in dataset.manifest.shards.enumerated() where record.tokens > 0 {
+                let (sum, overflow) = total.addingReportingOverflow(record.tokens)
+                if overflow { throw .badData(dataset.path, "the number of tokens leaves 63 bits") }
+                total = sum
+                shardTokens.append(record.tokens)
+                origins.append((number, shard))
+            }
+        }
+        if total == 0 { throw .badData(first.path, "the dataset holds no tokens") }
+        tokenCount = total
+        self.shardTokens = shardTokens
+        self.origins = origins
+        open = Monitor(RecentValues(capacity: TokenSource.openShards))
+    }
+
+    func shard(_ index: Int) throws(Fault) -> Shard {
+        if let shard = open.update({ $0[index] }) { return shard }
+        let origin = origins[index]
+        let shard = try datasets[origin.dataset].shard(origin.shard)
+        open.update { $0.insert(shard, for: index, cost: 1) }
+        return shard
+    }
+}
+
+extension TokenizerRecord {
+    fileprivate var summary: String {
+        "\(name)\(sha256.map { " " + $0.description.prefix(8) + "…" } ?? "") with end of document "
+            + (endOfDocument.map(String.init) ?? "none")
+    }
+}
+
+/// What was used last, up to a total cost: a small least-recently-used cache.
+struct RecentValues<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    private let capacity: Int
+    private var entries: [Key: (value: Value, cost: Int, used: Int)] = [:]
+    private var total = 0
+    private var clock = 0
+
+    init(capacity: Int) { self.capacity = capacity }
+
+    subscript(key: Key) -> Value? {
+        mutating get {
+            clock += 1
+            guard let value = entries[key]?.value else { return nil }
+            entries[key]?.used = clock
+            return value
+        }
+    }
+
+    /// Keeps `value`; drops the longest unused ones when the total is over the capacity, never the newest.
+    mutating func insert(_ value: Value, for key: Key, cost: Int) {
+        clock += 1
+        total += cost - (entries[key]?.cost ?? 0)
+        entries[key] = (value, cost, clock)
+        while total > capacity, entries.count > 1, let oldest = entries.min(by: { $0.value.used < $1.value.used }) {
+            total -= oldest.value.cost
+            entries[oldest.key] = nil
+        }
+    }
+}
