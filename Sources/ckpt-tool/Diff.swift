@@ -48,7 +48,8 @@ struct Diff: ParsableCommand {
             if quiet { return }
             func text(_ value: Double?) -> String { value.map { "\($0)" } ?? "-" }
             try output.write(
-                "\(status)\t\(text(difference?.maximumAbsolute))\t\(text(difference?.relativeL2))\t\(printable(name))\n")
+                "\(status)\t\(text(difference?.maximumAbsolute))\t\(text(difference?.relativeL2))\t\(printable(name))\n"
+            )
         }
         for entry in first.entries {
             guard let other = second[entry.name] else {

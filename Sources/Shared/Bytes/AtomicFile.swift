@@ -45,7 +45,12 @@ public final class AtomicFile: ByteSink {
         }
     }
 
-    public func write(_ bytes: [UInt8]) throws(Fault) { try unsafe write(bytes.span.bytes) }
+    public func write(_ bytes: [UInt8]) throws(Fault) {
+        do {
+            // SAFETY: the buffer lives for the call and is only read.
+            bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }
+        } catch { throw .writing(name, error) }
+    }
 
     public func write(_ bytes: RawSpan) throws(Fault) {
         do {

@@ -51,7 +51,8 @@ extension Checkpoint {
                 findings.append(Finding(file: file.name, error))
                 continue
             }
-            findings += file.headerDigest == nil
+            findings +=
+                file.headerDigest == nil
                 ? verifyBytes(file, in: directory, deep: deep) : verifyTensors(file, in: directory, deep: deep)
         }
         return findings

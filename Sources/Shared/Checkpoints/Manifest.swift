@@ -111,7 +111,8 @@ public struct Manifest: Sendable, Equatable {
         if !bytes[content.endIndex...].elementsEqual(expected) {
             throw .badData(
                 name, byte: content.endIndex,
-                "the manifest is damaged or truncated: its content has sha256 \(found.description.prefix(16))…, its last key says otherwise")
+                "the manifest is damaged or truncated: expected manifest_sha256 \(found.description.prefix(16))… at its end"
+            )
         }
     }
 }

@@ -57,7 +57,8 @@ extension RunDirectory {
         }
         if skipped.isEmpty { return nil }
         throw Fault(
-            .badData, "\(quoted(path.string)) has no valid checkpoint: "
+            .badData,
+            "\(quoted(path.string)) has no valid checkpoint: "
                 + skipped.map { "\($0.name): \($0.reason)" }.joined(separator: "; "))
     }
 

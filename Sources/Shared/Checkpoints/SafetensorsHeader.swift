@@ -69,8 +69,9 @@ package struct SafetensorsHeader: Sendable {
             end = tensor.byteRange.upperBound
         }
         if end != fileSize {
+            let extra = fileSize - end
             throw .badData(
-                name, byte: end, "expected the end of the file after the last tensor, found \(fileSize - end) more bytes")
+                name, byte: end, "expected the end of the file after the last tensor, found \(extra) more bytes")
         }
         self.tensors = tensors
         self.metadata = metadata
@@ -101,10 +102,12 @@ package struct SafetensorsHeader: Sendable {
         else { throw fault("\(subject) has no data_offsets [begin, end]") }
         guard end - begin == byteCount else {
             throw fault(
-                "\(subject) of shape \(shape) and dtype \(dtype): expected \(byteCount) bytes, found data_offsets of \(end - begin)")
+                "\(subject) of shape \(shape) and dtype \(dtype): expected \(byteCount) bytes, "
+                    + "found data_offsets of \(end - begin)")
         }
-        guard end <= fileSize - dataStart else {
-            throw fault("\(subject) ends at byte \(end) of a buffer of \(fileSize - dataStart) bytes: the file is truncated")
+        let available = fileSize - dataStart
+        guard end <= available else {
+            throw fault("\(subject) ends at byte \(end) of a buffer of \(available) bytes: the file is truncated")
         }
         return TensorEntry(name: name, dtype: dtype, shape: shape, byteRange: dataStart + begin..<dataStart + end)
     }

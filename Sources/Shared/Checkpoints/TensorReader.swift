@@ -54,18 +54,23 @@ public struct TensorReader: Sendable {
         guard let expected else { return }
         let found = hasher.finish()
         if found != expected {
-            throw .differingDigest(
-                "\(quoted(file.name)), tensor \(quoted(entry.name)) at byte \(entry.byteRange.lowerBound)",
-                expected: expected, found: found)
+            throw .differingDigest(subject, expected: expected, found: found)
         }
     }
+
+    /// `'FILE', tensor 'NAME' at byte N`
+    private var subject: String {
+        "\(quoted(file.name)), tensor \(quoted(entry.name)) at byte \(entry.byteRange.lowerBound)"
+    }
+
+    /// `'FILE', tensor 'NAME' at byte N: reason`
+    func fault(_ reason: String) -> Fault { Fault(.badData, "\(subject): \(reason)") }
 }
 
 extension Fault {
     /// `SUBJECT: sha256 differs: expected 9f3c…, found 01d2…`
     static func differingDigest(_ subject: String, expected: Digest, found: Digest) -> Fault {
-        Fault(
-            .badData,
-            "\(subject): sha256 differs: expected \(expected.description.prefix(16))…, found \(found.description.prefix(16))…")
+        let (expected, found) = (expected.description.prefix(16), found.description.prefix(16))
+        return Fault(.badData, "\(subject): sha256 differs: expected \(expected)…, found \(found)…")
     }
 }

@@ -41,8 +41,8 @@ public final class TensorSet: Sendable {
     /// - Throws: `Fault` (bad data) when there is no such tensor.
     public func reader(_ name: String, chunk: Int = 1 << 20) throws(Fault) -> TensorReader {
         guard let place = places[name] else {
-            let where_ = files.map { quoted($0.file.name) }.joined(separator: ", ")
-            throw Fault(.badData, "\(where_): no tensor \(quoted(name))")
+            let names = files.map { quoted($0.file.name) }.joined(separator: ", ")
+            throw Fault(.badData, "\(names): no tensor \(quoted(name))")
         }
         return TensorReader(place.file.file, place.entry, expected: digests[name], chunk: chunk)
     }
@@ -64,11 +64,9 @@ public final class TensorSet: Sendable {
     ) throws {
         var reader = try reader(name, chunk: chunk)
         let dtype = reader.entry.dtype
+        let wrongType = reader.fault("expected dtype F32, BF16, F16 or F64, found \(dtype)")
         try reader.forEach { offset, bytes in
-            guard let values = dtype.floats(bytes) else {
-                throw Fault(
-                    .badData, "tensor \(quoted(name)) is \(dtype): expected F32, BF16, F16 or F64")
-            }
+            guard let values = dtype.floats(bytes) else { throw wrongType }
             try body(offset * 8 / dtype.bitWidth, values)
         }
     }
@@ -76,18 +74,14 @@ public final class TensorSet: Sendable {
     /// Fills `values` with a floating-point tensor of exactly that many elements.
     /// - Throws: `Fault` (bad data) also when the tensor has another shape than `shape`.
     public func read(_ name: String, shape: [Int], into values: inout MutableSpan<Float>) throws {
-        guard let entry = self[name], entry.shape == shape else {
-            let reader = try reader(name)
-            throw Fault(
-                .badData,
-                "\(files.count == 1 ? quoted(files[0].file.name) + ", " : "")tensor \(quoted(name)): expected shape \(shape), found \(reader.entry.shape)")
-        }
-        precondition(values.count == entry.elementCount, "\(values.count) values for \(name) of shape \(shape)")
         var reader = try reader(name)
+        let entry = reader.entry
+        guard entry.shape == shape else { throw reader.fault("expected shape \(shape), found \(entry.shape)") }
+        precondition(values.count == entry.elementCount, "\(values.count) values for \(name) of shape \(shape)")
         var next = 0
         while let bytes = try reader.next() {
             guard let piece = entry.dtype.floats(bytes) else {
-                throw Fault(.badData, "tensor \(quoted(name)) is \(entry.dtype): expected F32, BF16, F16 or F64")
+                throw reader.fault("expected dtype F32, BF16, F16 or F64, found \(entry.dtype)")
             }
             for value in piece {
                 values[next] = value
