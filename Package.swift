@@ -85,7 +85,7 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
-        tests("BytesTests", ["Bytes", "CZstd"]),
+        tests("BytesTests", ["Bytes", "CZstd", system]),
         tests("TokensTests", ["Tokens", "Bytes"]),
         tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
         tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),

@@ -1,13 +1,13 @@
 // Numbers for people: a fixed count of decimals or a short scientific form, without a C library's locale.
 
 /// How a column or an axis shows its numbers.
-enum NumberStyle: Sendable, Equatable {
+package enum NumberStyle: Sendable, Equatable {
     case fixed(Int)
     /// That many decimals in the mantissa.
     case scientific(Int)
 
     /// Five significant digits for the largest of `values`, scientific when that is beyond what reads well.
-    init(fitting values: some Sequence<Double>) {
+    package init(fitting values: some Sequence<Double>) {
         let largest = values.lazy.filter(\.isFinite).map(abs).max() ?? 0
         if largest == 0 {
             self = .fixed(1)
@@ -18,7 +18,7 @@ enum NumberStyle: Sendable, Equatable {
         }
     }
 
-    func text(_ value: Double) -> String {
+    package func text(_ value: Double) -> String {
         if value.isNaN { return "nan" }
         if value.isInfinite { return value < 0 ? "-inf" : "inf" }
         switch self {

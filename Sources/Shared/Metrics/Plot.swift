@@ -69,7 +69,7 @@ extension Plot {
 
     /// Points of `series` that a drawing `width` pixels wide can tell apart: the lowest and the highest of each pixel, so
     /// that no spike is lost, and the first and the last. At most 2 × width + 2; shorter series are left alone.
-    static func thinned(_ points: [Point], width: Int) -> [Point] {
+    package static func thinned(_ points: [Point], width: Int) -> [Point] {
         guard points.count > 2 * width + 2, let first = points.first, let last = points.last, last.x > first.x else {
             return points
         }

@@ -2,22 +2,22 @@
 // of an axis has the same number of decimals.
 
 /// A linear or logarithmic map of [low, high] to [0, 1], with ticks.
-struct PlotScale: Sendable {
-    struct Tick: Sendable, Equatable {
-        let value: Double
-        let label: String
+package struct PlotScale: Sendable {
+    package struct Tick: Sendable, Equatable {
+        package let value: Double
+        package let label: String
     }
 
     let low: Double
     let high: Double
     let isLogarithmic: Bool
-    let ticks: [Tick]
+    package let ticks: [Tick]
 
     /// Covers `range`, which is finite and, on a logarithmic scale, positive.
     /// - Parameters:
     ///   - padding: the part of the extent to leave free at either end.
     ///   - tickCount: about how many ticks there is room for.
-    init(covering range: ClosedRange<Double>, isLogarithmic: Bool = false, padding: Double, tickCount: Int) {
+    package init(covering range: ClosedRange<Double>, isLogarithmic: Bool = false, padding: Double, tickCount: Int) {
         func map(_ value: Double) -> Double { isLogarithmic ? logarithm(value) : value }
         var (from, to) = (map(range.lowerBound), map(range.upperBound))
         if !(to - from > abs(from) * 1e-12) {  // a constant gets room around it
@@ -35,7 +35,7 @@ struct PlotScale: Sendable {
     }
 
     /// Where `value` lies: 0 at the low end, 1 at the high one.
-    func position(_ value: Double) -> Double {
+    package func position(_ value: Double) -> Double {
         ((isLogarithmic ? logarithm(value) : value) - low) / (high - low)
     }
 
@@ -107,7 +107,7 @@ struct PlotScale: Sendable {
 }
 
 /// log10 from the bits and an atanh series: the standard library has no logarithm and a pixel needs few digits.
-func logarithm(_ value: Double) -> Double {
+package func logarithm(_ value: Double) -> Double {
     let ratio = (value.significand - 1) / (value.significand + 1)  // ln m = 2 atanh((m − 1) / (m + 1)), |ratio| ≤ 1/3
     let square = ratio * ratio
     var term = ratio
@@ -120,7 +120,7 @@ func logarithm(_ value: Double) -> Double {
 }
 
 /// 10^x for a real x.
-func power(_ x: Double) -> Double {
+package func power(_ x: Double) -> Double {
     let whole = x.rounded(.down)
     let rest = (x - whole) * 2.302585092994045684
     var term = 1.0
