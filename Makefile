@@ -17,7 +17,7 @@ LINT_BUILD ?= .build/lint
 
 TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
-SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh Tests/python/*.sh Benchmarks/*.sh)
 
 .PHONY: help setup build test demo bench train lint format faults interop check man install uninstall clean
 
@@ -40,8 +40,8 @@ test: setup ## Run the tests
 demo: build ## Train a small model on a corpus of known entropy; about five minutes (OUT=out/demo)
 	@pipelines/demo.sh
 
-bench: setup ## Print speeds beside their targets
-	Benchmarks/run
+bench: build ## Print speeds beside their targets
+	Benchmarks/tools.sh
 
 train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained model (see pipelines/train.mk)
 	@$(MAKE) --no-print-directory -f pipelines/train.mk
@@ -62,7 +62,7 @@ faults: setup ## The long fault suite: kills, failing calls, truncation at every
 	MILLRACE_LONG=1 swift test -c release --filter ToolTests
 
 interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
-	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" $(VENV)/bin/python Tests/python/interop.py
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
 
 $(VENV)/ready: Tests/python/requirements.txt
 	$(PYTHON) -m venv $(VENV)

@@ -16,7 +16,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${OUT:-out/demo}
 bin=${MILLRACE_BIN:-$here/../.build/release}
-megabytes=${MEGABYTES:-10}
+bytes=${BYTES:-10000000}
 steps=${STEPS:-500}
 rows=8 length=512
 batch=(--rows "$rows" --length "$length" --pack best-fit)
@@ -32,13 +32,12 @@ stage() { printf 'demo: %3d s  %s\n' $((SECONDS - began)) "$*" >&2; }
 mkdir -p "$out"
 rm -rf "$out/data" "$out/run" "$out/validation.batches" "$out/loss.svg"
 
-stage "writing $megabytes MB of stories from the grammar"
-python3 "$here/grammar.py" --megabytes "$megabytes" --seed 1 --output "$out/stories.txt" > "$out/grammar.json"
-bound=$(jq -r '.entropy_bound * 1e5 | round / 1e5' "$out/grammar.json")
+stage "writing $bytes bytes of stories from the grammar"
+python3 "$here/grammar.py" --bytes "$bytes" --seed 1 --output "$out/stories.txt"
+bound=$(python3 "$here/grammar.py" --entropy | jq .entropy_bound)
 
 stage "stories to a dataset, one in a hundred for validation"
-jq -Rc '{text: .}' "$out/stories.txt" |
-    tok-shard --tokenizer bytes --format jsonl --validation 0.01 --output "$out/data" -
+tok-shard --tokenizer bytes --split-on '' --validation 0.01 --output "$out/data" "$out/stories.txt"
 tok-pack "${batch[@]}" --order sequential "$out/data/validation" > "$out/validation.batches"
 
 stage "training $steps steps of $((rows * length)) tokens"

@@ -5,9 +5,10 @@ A language model can at best learn the distribution its data came from, so with 
 floor that no guess is needed for: the entropy of the grammar. A demonstration that ends near that floor has learned
 everything there is to learn; one that ends below it has a bug, and so has one that stays far above.
 
-    python3 grammar.py --megabytes 10 --seed 1 --output stories.txt    # one story a line
-    python3 grammar.py --entropy                                       # JSON: the exact figures, no corpus
-    python3 grammar.py --check                                         # proves the claims below on itself
+    python3 grammar.py --bytes 10000000 --seed 1 > stories.txt    # stories, an empty line after each
+    python3 grammar.py --entropy                                  # JSON: the exact figures
+    python3 grammar.py --score stories.txt                        # JSON: what the grammar itself pays for these
+    python3 grammar.py --check                                    # proves the claims below on itself
 
 How the figure is exact. A story is derived by a finite number of independent choices, each with fixed weights, so the
 entropy of a derivation is the sum over choices of (expected number of uses) x (entropy of the choice). The entropy of
@@ -28,7 +29,6 @@ import os
 import random
 import re
 import sys
-import tempfile
 from functools import lru_cache
 
 # -- The grammar ------------------------------------------------------------------------------------------------------
@@ -41,21 +41,15 @@ from functools import lru_cache
 FORMS = {"name": ("name", "he", "his")}
 
 CLASSES = {
-    "name": """Agnes|she|her Alma|she|her Beatrix|she|her Bella|she|her Clara|she|her Daphne|she|her Edith|she|her
-        Flora|she|her Greta|she|her Hazel|she|her Ida|she|her Josephine|she|her Klara|she|her Lydia|she|her
-        Mabel|she|her Nora|she|her Olive|she|her Petra|she|her Rosalind|she|her Sylvia|she|her Tilda|she|her
-        Ursula|she|her Vera|she|her Winifred|she|her Albert|he|his Basil|he|his Cedric|he|his Dominic|he|his
-        Edgar|he|his Felix|he|his Gilbert|he|his Hugo|he|his Ivan|he|his Jasper|he|his Konrad|he|his Leopold|he|his
-        Magnus|he|his Nestor|he|his Oscar|he|his Pascal|he|his Quentin|he|his Rufus|he|his Stefan|he|his
-        Tobias|he|his Ulrich|he|his Victor|he|his Walter|he|his Zeno|he|his""",
-    "animal": """badger beaver camel cat crow dog donkey duck
-        falcon ferret frog goat goose hare hedgehog hen
-        heron horse lizard mole monkey mouse parrot pigeon
-        rabbit raven sparrow squirrel toad turtle weasel
-        wolf""",
-    "town": """Ashford Birkdale Coldwater Dunmore Eastwick Fernhill Glenrock Harrowgate Ironbridge Juniper Kingsport
-        Larkspur Millbrook Northfield Oakham Pinecrest Quarryton Redcliff Stonehaven Thornbury Underwood Valemont
-        Westbourne Yarrow""",
+    "name": """Agnes|she|her Bella|she|her Clara|she|her Daphne|she|her Edith|she|her Flora|she|her Greta|she|her
+        Hazel|she|her Ida|she|her Lydia|she|her Mabel|she|her Nora|she|her Petra|she|her Sylvia|she|her Ursula|she|her
+        Vera|she|her Albert|he|his Basil|he|his Cedric|he|his Edgar|he|his Felix|he|his Gilbert|he|his Hugo|he|his
+        Ivan|he|his Jasper|he|his Konrad|he|his Leopold|he|his Magnus|he|his Oscar|he|his Rufus|he|his Tobias|he|his
+        Walter|he|his""",
+    "animal": """badger beaver camel cat crow dog donkey duck falcon frog goat hare hedgehog horse lizard mole monkey
+        parrot pigeon rabbit sparrow turtle weasel wolf""",
+    "town": """Ashford Birkdale Coldwater Dunmore Eastwick Fernhill Glenrock Harrowgate Ironbridge Kingsport Larkspur
+        Millbrook Northfield Pinecrest Stonehaven Thornbury""",
     "trait": """bold brave calm careful cautious cheerful clever clumsy curious daring dreamy eager earnest faithful
         fearless forgetful friendly gentle graceful grumpy handsome hasty honest hopeful humble hungry jolly kind
         lazy lively lonely loyal lucky merry modest nervous noble patient polite proud quiet restless shy silent
@@ -100,8 +94,7 @@ RULES = {
         (1, "once sold {stuff} and {stuff} in {home=town}, helped by {a trait} {pet=animal}."),
     ],
     "more": [(1, "{event} {rest}")],
-    "rest": [(1, "{end}"), (3, "{event} {last}")],
-    "last": [(2, "{end}"), (1, "{event} {end}")],
+    "rest": [(1, "{end}"), (1, "{event} {end}")],
     "event": [
         (4, "{@hero.He} {how} {did} {object}, and the {@pet} {did} {object}."),
         (3, "The {@pet} {how} {did} {number} {look} {creature}."),
@@ -359,6 +352,8 @@ def score(lines):
     surprise = tokens = documents = 0
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\n")
+        if not text:
+            continue
         found = derivations(text)
         if not found:
             raise SystemExit(f"grammar.py: line {number} is not a story of this grammar: {text[:60]!r}")
@@ -417,54 +412,50 @@ def check():
 # -- Command line -----------------------------------------------------------------------------------------------------
 
 
-def write_corpus(path, seed, size):
-    """At least `size` bytes, one story a line; beside it, then renamed, so that a corpus is whole or absent."""
-    written = documents = 0
-    surprise = 0.0
-    directory = os.path.dirname(os.path.abspath(path))
-    descriptor, temporary = tempfile.mkstemp(prefix=".grammar.", dir=directory)
-    try:
-        with open(descriptor, "wb") as file:
-            for text, nats in stories(seed):
-                line = text.encode() + b"\n"
-                file.write(line)
-                written += len(line)
-                documents += 1
-                surprise += nats
-                if written >= size:
-                    break
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    # A line has one byte for its end, and a document one token for its end: bytes and tokens are the same number.
-    return {"documents": documents, "bytes": written, "empirical_nats_per_token": surprise / written}
+def write_corpus(file, seed, size):
+    """At least `size` bytes of stories, an empty line after each (`tok-shard --split-on ''`)."""
+    written = 0
+    for text, _ in stories(seed):
+        if written >= size:
+            break
+        block = text.encode() + b"\n\n"
+        file.write(block)
+        written += len(block)
+    file.flush()
 
 
 def main():
     parser = argparse.ArgumentParser(description="stories from a grammar whose entropy is known exactly")
-    parser.add_argument("--output", metavar="FILE", help="write a corpus here, one story a line")
-    parser.add_argument("--megabytes", type=float, default=10, help="size of the corpus (default 10)")
+    parser.add_argument("--bytes", type=int, default=10_000_000, help="size of the corpus (default 10 MB)")
     parser.add_argument("--seed", type=int, default=1, help="default 1")
-    parser.add_argument("--entropy", action="store_true", help="print the exact figures as JSON, and nothing else")
-    parser.add_argument("--score", metavar="FILE", help="-log p per token of the stories in FILE ('-': stdin)")
+    parser.add_argument("--output", metavar="FILE", help="write the corpus here, whole or not at all (default: stdout)")
+    parser.add_argument("--entropy", action="store_true", help="print the exact figures as JSON instead")
+    parser.add_argument("--score", metavar="FILE", help="print -log p per token of the stories in FILE ('-': stdin)")
     parser.add_argument("--check", action="store_true", help="test the grammar and the figures; exit 1 if one is off")
     arguments = parser.parse_args()
     if arguments.check:
         return check()
-    if not (arguments.output or arguments.entropy or arguments.score):
-        parser.print_usage(sys.stderr)
-        return 64
-    figures = exact_figures()
     if arguments.score:
         with (sys.stdin if arguments.score == "-" else open(arguments.score, encoding="utf-8")) as lines:
-            figures |= score(lines)
-    if arguments.output:
-        figures |= write_corpus(arguments.output, arguments.seed, arguments.megabytes * 1e6)
-    print(json.dumps(figures))
+            print(json.dumps(exact_figures() | score(lines)))
+    elif arguments.entropy:
+        print(json.dumps(exact_figures()))
+    elif arguments.output:
+        temporary = f"{arguments.output}.{os.getpid()}.tmp"
+        try:
+            with open(temporary, "xb") as file:
+                write_corpus(file, arguments.seed, arguments.bytes)
+                os.fsync(file.fileno())
+            os.replace(temporary, arguments.output)
+        except BaseException:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+    else:
+        try:
+            write_corpus(sys.stdout.buffer, arguments.seed, arguments.bytes)
+        except BrokenPipeError:  # a reader that had enough is no error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
