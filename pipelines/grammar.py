@@ -16,8 +16,8 @@ the *text* equals that of the derivation when no text has two derivations; `--ch
 every choice the alternatives begin with different words, so a reader who goes from left to right always knows which
 one was taken. Names, animals and towns are chosen once and repeated later; a repetition is no choice and costs nothing.
 
-Tokens are the bytes of the story plus one end-of-document token, which is what `tok-shard --tokenizer bytes` makes of
-it; the end of a story is determined by its text, and so adds a token and no entropy.
+Tokens are the bytes of the story, the newline that ends it included, plus one end-of-document token: what `tok-shard
+--tokenizer bytes --split-on ''` makes of it. Where a story ends is determined by its text, so both add no entropy.
 
 Standard library only; `random.Random(seed).random()` is documented to give the same numbers on every Python 3.
 """
@@ -86,7 +86,7 @@ CLASSES = {
 }
 
 RULES = {
-    "story": [(1, "{hero=name} {opening} {more}")],
+    "story": [(1, "{hero=name} {opening} {more}\n")],
     "opening": [
         (3, "was {a trait} {trade} who lived in {home=town} with {a trait} {pet=animal}."),
         (2, "the {trade} came from {home=town} and had one friend, {a trait} {pet=animal}."),
@@ -351,14 +351,13 @@ def score(lines):
     """What the grammar itself pays for given stories: the loss a perfect model would have on exactly these."""
     surprise = tokens = documents = 0
     for number, line in enumerate(lines, 1):
-        text = line.rstrip("\n")
-        if not text:
+        if line == "\n":
             continue
-        found = derivations(text)
+        found = derivations(line)
         if not found:
-            raise SystemExit(f"grammar.py: line {number} is not a story of this grammar: {text[:60]!r}")
+            raise SystemExit(f"grammar.py: line {number} is not a story of this grammar: {line[:60]!r}")
         surprise += found[0]
-        tokens += len(text.encode()) + 1
+        tokens += len(line.encode()) + 1
         documents += 1
     return {"documents": documents, "tokens": tokens, "empirical_nats_per_token": surprise / max(tokens, 1)}
 
@@ -403,7 +402,7 @@ def check():
     # The corpus does not change with the machine or the Python version.
     series = stories(1)
     first = next(series)[0]
-    print(f"first story of seed 1: {first}")
+    print(f"first story of seed 1: {first}", end="")
     for fault in faults:
         print(f"grammar.py: {fault}", file=sys.stderr)
     return 1 if faults else 0
@@ -418,7 +417,7 @@ def write_corpus(file, seed, size):
     for text, _ in stories(seed):
         if written >= size:
             break
-        block = text.encode() + b"\n\n"
+        block = text.encode() + b"\n"
         file.write(block)
         written += len(block)
     file.flush()

@@ -23,7 +23,7 @@ train() {
 show_log() { cat "$work/log" >&2; fail "$@"; }
 
 train whole || show_log "the first make failed"
-[ -s "$work/whole/loss.svg" ] && [ -s "$work/whole/report.txt" ] || fail "no plot or no report"
+for file in loss.svg report.txt; do [ -s "$work/whole/$file" ] || fail "no $file"; done
 before=$(find "$work" -newer "$work/whole/report.txt" -type f ! -name log | sort)
 train whole || show_log "the second make failed"
 if grep -q 'train-step\|tok-shard\|tok-pack' "$work/log"; then show_log "the second make did something"; fi
