@@ -15,5 +15,7 @@ struct CheckpointTool: Tool {
             Hugging Face model directory is a checkpoint too.
             """,
         version: millraceVersion,
-        subcommands: [Show.self, List.self, Get.self, Verify.self, Diff.self])
+        subcommands: [
+            Show.self, List.self, Get.self, Verify.self, Diff.self, Sample.self, Evaluate.self, Logits.self,
+        ])
 }

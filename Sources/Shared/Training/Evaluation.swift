@@ -1,6 +1,6 @@
 // Loss over a whole batch stream: what `--validation` and `ckpt-tool evaluate` report.
 
-internal import Batches
+public import Batches
 public import Bytes
 internal import Kernels
 public import Models
@@ -12,24 +12,25 @@ public struct Evaluation: Sendable, Equatable {
     /// Targets it is the mean of.
     public let tokens: Int
 
-    /// Evaluates the stream to its end, as many rows at once as the model was planned for.
+    /// Evaluates the rest of a stream, as many rows at once as the model was planned for.
+    /// - Parameter name: the stream, for messages.
     /// - Returns: nil when interrupted.
     /// - Throws: `Fault` (bad data) for a damaged stream, one without targets, or rows longer than planned for.
     public static func measure(
-        _ model: Transformer, _ source: any ByteSource, isInterrupted: () -> Bool = { false }
+        _ model: Transformer, _ reader: inout BatchStreamReader, name: String, isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> Evaluation? {
         try measure(
-            model, source, batch: ModelBatch(capacity: model.capacity), losses: Tensor(zeroed: model.capacity),
-            isInterrupted: isInterrupted)
+            model, &reader, name: name, batch: ModelBatch(capacity: model.capacity),
+            losses: Tensor(zeroed: model.capacity), isInterrupted: isInterrupted)
     }
 
     static func measure(
-        _ model: Transformer, _ source: any ByteSource, batch: ModelBatch, losses: Tensor, isInterrupted: () -> Bool
+        _ model: Transformer, _ reader: inout BatchStreamReader, name: String, batch: ModelBatch, losses: Tensor,
+        isInterrupted: () -> Bool
     ) throws(Fault) -> Evaluation? {
-        var reader = try BatchStreamReader(source)
         guard reader.head.length <= model.length else {
             throw .badData(
-                source.name, "rows of \(reader.head.length) tokens, expected at most \(model.length)",
+                name, "rows of \(reader.head.length) tokens, expected at most \(model.length)",
                 hint: "make the stream with tok-pack --length \(model.length)")
         }
         var sum = 0.0
@@ -46,7 +47,7 @@ public struct Evaluation: Sendable, Equatable {
             }
             count += tokens.lossPositions
         }
-        if count == 0 { throw .badData(source.name, "the stream has no targets") }
+        if count == 0 { throw .badData(name, "the stream has no targets") }
         return Evaluation(loss: sum / Double(count), tokens: count)
     }
 }

@@ -115,7 +115,9 @@ public final class Trainer {
     public func evaluate(
         _ source: any ByteSource, isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> Evaluation? {
-        try Evaluation.measure(model, source, batch: batch, losses: losses, isInterrupted: isInterrupted)
+        var reader = try BatchStreamReader(source)
+        return try Evaluation.measure(
+            model, &reader, name: source.name, batch: batch, losses: losses, isInterrupted: isInterrupted)
     }
 
     private func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float) throws(Fault) {
