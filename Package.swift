@@ -63,11 +63,13 @@ let package = Package(
         module("Kernels", ["CKernels", "Bytes"]),
         module("Models", ["Kernels", "Bytes"]),
         module("Optimizers", ["Kernels", "Bytes"]),
-        module("Checkpoints", ["Bytes"]),
-        module("Metrics", ["Bytes"]),
+        module("Checkpoints", ["Bytes", system]),
+        module("Metrics", ["Bytes", system]),
         module(
             "Training",
-            ["Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
+            [
+                "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes", system,
+            ]),
         module("CommandLine", ["Bytes", argumentParser, system]),
         .target(
             name: "Millrace", dependencies: library.map { .target(name: $0) }, path: "Sources/Shared",
@@ -76,25 +78,25 @@ let package = Package(
 
         tool("tok-shard", ["Tokens"]),
         tool("tok-pack", ["Batches", "Tokens"]),
-        tool("train-step", ["Training", "Batches", "Models", "Optimizers", "Checkpoints", "Metrics"]),
-        tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Checkpoints"]),
+        tool("train-step", ["Training", "Batches", "Models", "Kernels", "Checkpoints", "Metrics"]),
+        tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Kernels", "Checkpoints"]),
         tool("metrics-cat", ["Metrics"]),
 
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
-        tests("BytesTests", ["Bytes", "CZstd"]),
+        tests("BytesTests", ["Bytes", "CZstd", system]),
         tests("TokensTests", ["Tokens", "Bytes"]),
         tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
         tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),
         tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
         tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
-        tests("CheckpointsTests", ["Checkpoints", "Bytes"]),
-        tests("MetricsTests", ["Metrics", "Bytes"]),
+        tests("CheckpointsTests", ["Checkpoints", "Bytes", system]),
+        tests("MetricsTests", ["Metrics", "Bytes", system]),
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
-        tests("ToolTests", ["CommandLine", "Bytes"]),
+        tests("ToolTests", ["CommandLine", "Bytes", system]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

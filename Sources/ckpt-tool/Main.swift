@@ -1,1 +1,21 @@
-@main struct Main { static func main() {} }
+// ckpt-tool: what is in a checkpoint, is it whole, and how do two differ. Each command is a file of its own.
+
+import ArgumentParser
+import CommandLine
+
+@main
+struct CheckpointTool: Tool {
+    static let configuration = CommandConfiguration(
+        commandName: "ckpt-tool",
+        abstract: "Show, check, compare and use checkpoints.",
+        discussion: """
+            EXAMPLE: ckpt-tool show runs/first/latest
+
+            CKPT is a checkpoint directory, a link to one (RUN/latest), or a run, which stands for its latest. A
+            Hugging Face model directory is a checkpoint too.
+            """,
+        version: millraceVersion,
+        subcommands: [
+            Show.self, List.self, Get.self, Verify.self, Diff.self, Sample.self, Evaluate.self, Logits.self,
+        ])
+}

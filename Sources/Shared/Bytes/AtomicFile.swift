@@ -21,8 +21,11 @@ public final class AtomicFile: ByteSink {
 
     public var name: String { path.string }
 
+    /// - Parameter permissions: of the new file, less the umask.
     /// - Throws: `Fault` when the name is taken by a device, FIFO or directory, or the directory cannot be written.
-    public init(_ path: FilePath) throws(Fault) {
+    public init(
+        _ path: FilePath, permissions: FilePermissions = [.ownerReadWrite, .groupReadWrite, .otherReadWrite]
+    ) throws(Fault) {
         self.path = path
         if let kind = FileSystem.kind(of: path), kind != .file {
             throw Fault(.cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place")
@@ -31,7 +34,7 @@ public final class AtomicFile: ByteSink {
         do {
             descriptor = try FileDescriptor.open(
                 temporary, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
-                permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
+                permissions: permissions)
         } catch { throw .creating(path, error) }
     }
 
@@ -42,7 +45,12 @@ public final class AtomicFile: ByteSink {
         }
     }
 
-    public func write(_ bytes: [UInt8]) throws(Fault) { try unsafe write(bytes.span.bytes) }
+    public func write(_ bytes: [UInt8]) throws(Fault) {
+        do {
+            // SAFETY: the buffer lives for the call and is only read.
+            bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }
+        } catch { throw .writing(name, error) }
+    }
 
     public func write(_ bytes: RawSpan) throws(Fault) {
         do {

@@ -51,7 +51,7 @@ public enum CRC32C {
     }
 
     public static func checksum(_ bytes: [UInt8], after previous: UInt32 = 0) -> UInt32 {
-        unsafe checksum(bytes.span.bytes, after: previous)
+        bytes.withRawSpan { checksum($0, after: previous) }
     }
 
     /// The CRC of `bytes[range]`.

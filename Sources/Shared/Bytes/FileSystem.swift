@@ -86,6 +86,19 @@ public enum FileSystem {
         if result != 0 { throw .creating(new, Errno(rawValue: errno)) }
     }
 
+    /// Lets two existing paths change places in one step.
+    /// - Returns: false when this system or file system has no such call; nothing has changed then.
+    package static func exchange(_ first: FilePath, _ second: FilePath) throws(Fault) -> Bool {
+        // SAFETY: C strings for the call.
+        let result = unsafe first.withPlatformString { first in
+            unsafe second.withPlatformString { second in unsafe exchangeOnce(first, second) }
+        }
+        guard let result else { return false }
+        if result == 0 { return true }
+        if errno == EINVAL || errno == ENOSYS || errno == ENOTSUP { return false }
+        throw .creating(second, Errno(rawValue: errno))
+    }
+
     /// Removes a file or a whole directory; what is not there is fine. Links are removed, not followed.
     public static func remove(_ path: FilePath) throws(Fault) {
         guard let kind = kind(of: path, followingLinks: false) else { return }
@@ -157,3 +170,21 @@ extension FilePath {
 private func renameOnce(_ old: UnsafePointer<CChar>, _ new: UnsafePointer<CChar>) -> Int32 {
     unsafe rename(old, new)
 }
+
+#if canImport(Darwin)
+    private func exchangeOnce(_ first: UnsafePointer<CChar>, _ second: UnsafePointer<CChar>) -> Int32? {
+        unsafe renamex_np(first, second, UInt32(RENAME_SWAP))
+    }
+#else
+    private typealias RenameAt2 =
+        @convention(c) (Int32, UnsafePointer<CChar>, Int32, UnsafePointer<CChar>, UInt32) -> Int32
+
+    /// renameat2(2) with RENAME_EXCHANGE (2), looked up by name: the module of the C library does not show it, and an
+    /// older one does not have it.
+    private func exchangeOnce(_ first: UnsafePointer<CChar>, _ second: UnsafePointer<CChar>) -> Int32? {
+        guard let symbol = unsafe dlsym(nil, "renameat2") else { return nil }
+        // SAFETY: the type is the one that the manual page gives.
+        let renameat2 = unsafe unsafeBitCast(symbol, to: RenameAt2.self)
+        return unsafe renameat2(AT_FDCWD, first, AT_FDCWD, second, 2)
+    }
+#endif

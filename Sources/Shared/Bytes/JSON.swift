@@ -19,7 +19,7 @@ public enum JSON: Sendable, Equatable {
 /// The members of an object in order, found by key in constant time once there are many.
 public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     public private(set) var members: [(key: String, value: JSON)] = []
-    private var positions: [String: Int] = [:]
+    private var positions: [ExactKey: Int] = [:]
 
     public init() {}
 
@@ -32,13 +32,13 @@ public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
     /// Setting nil removes nothing: members are only added or replaced, in order of first appearance.
     public subscript(key: String) -> JSON? {
-        get { positions[key].map { members[$0].value } }
+        get { positions[ExactKey(text: key)].map { members[$0].value } }
         set {
             guard let newValue else { return }
-            if let position = positions[key] {
+            if let position = positions[ExactKey(text: key)] {
                 members[position].value = newValue
             } else {
-                positions[key] = members.count
+                positions[ExactKey(text: key)] = members.count
                 members.append((key, newValue))
             }
         }
@@ -46,6 +46,22 @@ public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
     public static func == (left: JSONObject, right: JSONObject) -> Bool {
         left.count == right.count && left.members.allSatisfy { right[$0.key] == $0.value }
+    }
+}
+
+/// Keys are equal when their bytes are. Swift's strings are equal when they look alike (é as one scalar or as two), but
+/// those are different members, and real tokenizers have both in their vocabularies.
+private struct ExactKey: Hashable, Sendable {
+    let text: String
+
+    static func == (left: ExactKey, right: ExactKey) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        let isHashed: Void? = unsafe text.utf8.withContiguousStorageIfAvailable { bytes in
+            // SAFETY: the hasher only reads the bytes, which live for the call.
+            unsafe hasher.combine(bytes: UnsafeRawBufferPointer(bytes))
+        }
+        if isHashed == nil { for byte in text.utf8 { hasher.combine(byte) } }
     }
 }
 

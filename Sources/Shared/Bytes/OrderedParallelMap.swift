@@ -49,9 +49,18 @@ public func orderedParallelMap<Input: Sendable, Output: Sendable>(
     var submitted = 0
     var emitted = 0
     var isExhausted = false
+    var inputError: (any Error)?
     while true {
         while !isExhausted && submitted - emitted < threads * 2 {
-            guard let item = try next() else {
+            let item: Input?
+            do {
+                item = try next()
+            } catch {
+                // What was read before it comes out first, as it does on one thread.
+                inputError = error
+                item = nil
+            }
+            guard let item else {
                 isExhausted = true
                 break
             }
@@ -59,7 +68,10 @@ public func orderedParallelMap<Input: Sendable, Output: Sendable>(
             monitor.update { $0.waiting.append((index, item)) }
             submitted += 1
         }
-        if emitted == submitted { return }
+        if emitted == submitted {
+            if let inputError { throw inputError }
+            return
+        }
         let index = emitted
         let result = monitor.wait { $0.finished.removeValue(forKey: index) }
         try emit(try result.get())

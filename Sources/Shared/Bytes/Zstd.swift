@@ -32,7 +32,7 @@ public final class ZstdCompressor {
         }
     }
 
-    public func frame(of bytes: [UInt8]) -> [UInt8] { unsafe frame(of: bytes.span.bytes) }
+    public func frame(of bytes: [UInt8]) -> [UInt8] { bytes.withRawSpan { frame(of: $0) } }
 }
 
 /// Decompresses whole frames. One per thread.

@@ -1,10 +1,10 @@
-// Cuts a matrix product into blocks of k (the order of summation, fixed by the contract), panels of B that all workers
-// share, and tasks. None of the cuts along m and n touches a sum, so they may follow the number of threads.
+// Cuts a matrix product into blocks of k (the order of summation, fixed by the contract), a packed operand that all
+// workers share, and tasks. None of the cuts along m and n touches a sum, so they may follow the number of threads.
 #include "gemm.h"
 
 #include <string.h>
 
-enum { BLOCK_M_FLOATS = 65536 };  // packed A of a task: a quarter of a megabyte, so it stays in L2
+enum { OWN_FLOATS = 65536 };  // packed own operand of a task: a quarter of a megabyte, so it stays in L2
 
 static const mr_gemm_kernels *kernels_of(const mr_context *context) {
     switch (mr_context_isa(context)) {
@@ -22,24 +22,25 @@ static const mr_gemm_kernels *kernels_of(const mr_context *context) {
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 
-static void multiply_block(const mr_gemm_kernels *kernels, mr_gemm_block *block) {
-    mr_context *context = block->context;
-    int threads = mr_context_threads(context);
-    int64_t strips = ceil_div(block->n, kernels->tile_n);
-    mr_parallel(context, strips, kernels->pack_b, block);
-    // Rows: as many as fit the packed area, fewer when there are too few tasks to go round.
-    int64_t tiles_m = ceil_div(block->m, kernels->tile_m);
-    int64_t most = min_of(BLOCK_M_FLOATS / MR_GEMM_KC / kernels->tile_m, tiles_m);
-    int64_t wanted = threads == 1 ? 1 : 4 * threads;
-    int64_t blocks = ceil_div(tiles_m, most);
-    if (blocks < wanted) blocks = min_of(wanted, ceil_div(tiles_m, min_of(4, most)));
-    int64_t tiles = ceil_div(tiles_m, blocks);
-    block->block_m = tiles * kernels->tile_m;
-    block->blocks_m = ceil_div(block->m, block->block_m);
-    int64_t blocks_n = block->blocks_m >= wanted ? 1 : min_of(ceil_div(wanted, block->blocks_m), ceil_div(strips, 4));
-    block->block_n = ceil_div(strips, blocks_n) * kernels->tile_n;
-    blocks_n = ceil_div(block->n, block->block_n);
-    mr_parallel(context, block->blocks_m * blocks_n, kernels->multiply, block);
+/// Cuts C into tasks: blocks of the own operand that fit a worker's scratch, and the shared operand in parts when there
+/// are too few of those to go round.
+static int64_t plan_tasks(const mr_gemm_kernels *kernels, mr_gemm_product *product) {
+    const int64_t threads = mr_context_threads(product->context);
+    const int64_t own_tile = product->share_a ? kernels->tile_n : kernels->tile_m;
+    const int64_t shared_tile = product->share_a ? kernels->tile_m : kernels->tile_n;
+    const int64_t own_tiles = ceil_div(product->share_a ? product->n : product->m, own_tile);
+    const int64_t most = min_of(OWN_FLOATS / MR_GEMM_KC / own_tile, own_tiles);
+    const int64_t wanted = threads == 1 ? 1 : 4 * threads;
+    int64_t tasks = ceil_div(own_tiles, most);
+    if (tasks < wanted) tasks = min_of(wanted, ceil_div(own_tiles, min_of(ceil_div(48, own_tile), most)));
+    // The same number of tasks for each thread, as far as it goes.
+    if (tasks > threads) tasks = min_of(ceil_div(tasks, threads) * threads, own_tiles);
+    product->own_size = ceil_div(own_tiles, tasks) * own_tile;
+    product->own_tasks = ceil_div(own_tiles * own_tile, product->own_size);
+    const int64_t parts =
+        product->own_tasks >= wanted ? 1 : min_of(ceil_div(wanted, product->own_tasks), ceil_div(product->strips, 4));
+    product->part_size = ceil_div(product->strips, parts) * shared_tile;
+    return product->own_tasks * ceil_div(product->strips * shared_tile, product->part_size);
 }
 
 void mr_gemm(mr_context *context, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
@@ -51,31 +52,47 @@ void mr_gemm(mr_context *context, bool transpose_a, bool transpose_b, int64_t m,
         return;
     }
     const mr_gemm_kernels *kernels = kernels_of(context);
-    if (period <= 0) period = k;
-    // The last 64 floats of the panel are padding for stores of whole vectors.
-    int64_t panel = (MR_PANEL_FLOATS - 64) / MR_GEMM_KC / kernels->tile_n * kernels->tile_n;
-    for (int64_t column = 0; column < n; column += panel) {
-        for (int64_t begin = 0; begin < k; begin += period) {
-            int64_t end = min_of(begin + period, k);
-            for (int64_t k0 = begin; k0 < end; k0 += MR_GEMM_KC) {
-                mr_gemm_block block = {
-                    .context = context,
-                    .transpose_a = transpose_a,
-                    .transpose_b = transpose_b,
-                    .add = accumulate || k0 > 0,
-                    .m = m,
-                    .n = min_of(panel, n - column),
-                    .kc = min_of(MR_GEMM_KC, end - k0),
-                    .a = transpose_a ? a + k0 * lda : a + k0,
-                    .b = transpose_b ? b + column * ldb + k0 : b + k0 * ldb + column,
-                    .lda = lda,
-                    .ldb = ldb,
-                    .c = c + column,
-                    .ldc = ldc,
-                    .panel = mr_context_panel(context),
-                };
-                multiply_block(kernels, &block);
+    mr_gemm_product product = {
+        .context = context,
+        .transpose_a = transpose_a,
+        .transpose_b = transpose_b,
+        .accumulate = accumulate,
+        .m = m,
+        .n = n,
+        .k = k,
+        .period = period <= 0 || period > k ? k : period,
+        .a = a,
+        .b = b,
+        .lda = lda,
+        .ldb = ldb,
+        .c = c,
+        .ldc = ldc,
+        .share_a = m < n,
+        .shared = mr_context_panel(context),
+    };
+    const int64_t shared_count = product.share_a ? m : n;
+    const int64_t tile = product.share_a ? kernels->tile_m : kernels->tile_n;
+    const int64_t most = MR_PANEL_FLOATS / MR_GEMM_KC / tile * tile;
+    const int64_t blocks = ceil_div(product.period, MR_GEMM_KC) * (k / product.period) +
+                           ceil_div(k % product.period, MR_GEMM_KC);
+    for (int64_t begin = 0; begin < shared_count; begin += most) {
+        product.shared_begin = begin;
+        product.shared_end = min_of(begin + most, shared_count);
+        product.strips = ceil_div(product.shared_end - begin, tile);
+        const int64_t tasks = plan_tasks(kernels, &product);
+        for (int64_t block = 0; block < blocks; block = product.last_block) {
+            // As many blocks of k as the panel holds.
+            product.first_block = block;
+            product.first_k = mr_gemm_block_at(&product, block).k;
+            int64_t last = block;
+            for (; last < blocks; last++) {
+                const mr_gemm_block next = mr_gemm_block_at(&product, last);
+                if ((next.k + next.kc - product.first_k) * product.strips * tile > MR_PANEL_FLOATS) break;
             }
+            product.last_block = last;
+            const int64_t packs = ceil_div(product.strips, MR_GEMM_PACK_STRIPS) * (last - block);
+            mr_parallel(context, packs, kernels->pack_shared, &product);
+            mr_parallel(context, tasks, kernels->multiply, &product);
         }
     }
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #pragma STDC FP_CONTRACT OFF
-// Vectors pass between inlined functions of one target only; no ABI is involved.
+// Vectors cross no call: every function that takes or gives one is INLINE, so no ABI can differ.
 #pragma clang diagnostic ignored "-Wpsabi"
 
 typedef float f16 __attribute__((vector_size(64)));

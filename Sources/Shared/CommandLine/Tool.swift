@@ -89,6 +89,14 @@ public enum StandardInput {
 public enum StandardOutput {
     public static var isTerminal: Bool { isatty(1) == 1 }
 
+    /// Characters in a line of the terminal that standard output is, or nil when it is none.
+    public static var terminalWidth: Int? {
+        var size = winsize()
+        // SAFETY: TIOCGWINSZ fills the struct that it is given.
+        let result = unsafe ioctl(1, UInt(TIOCGWINSZ), &size)
+        return result == 0 && size.ws_col > 0 ? Int(size.ws_col) : nil
+    }
+
     /// Refuses to send binary to a terminal.
     public static func requireNoTerminal(_ what: String) throws {
         if isTerminal {

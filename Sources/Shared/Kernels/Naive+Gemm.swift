@@ -1,8 +1,6 @@
-// The slow twins: plain loops that say what each kernel computes, operation by operation. They are the specification;
-// tests hold every instruction set against them with `==`.
+// The twin of the matrix product.
 
-/// Scalar versions of the kernels, over arrays. For tests and for reading.
-public enum Naive {
+extension Naive {
     /// As `Engine.gemm`, over row-major arrays: `a` (m, k) or (k, m), `b` (k, n) or (n, k), `c` (m, n).
     public static func gemm(
         m: Int, n: Int, k: Int, _ a: [Float], transposeA: Bool, _ b: [Float], transposeB: Bool, into c: inout [Float],

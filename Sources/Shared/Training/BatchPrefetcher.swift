@@ -6,8 +6,9 @@ public import Bytes
 
 /// Reads a batch stream ahead of its consumer, at most `depth` batches.
 public final class BatchPrefetcher: Sendable {
-    /// What came out of the stream.
+    /// What came out of the stream, in this order: a head, batches, then the end; or a failure at any point.
     public enum Item: Sendable {
+        case head(StreamHead)
         case batch(TokenBatch)
         /// DONE: the stream has ended as it should.
         case end
@@ -21,27 +22,29 @@ public final class BatchPrefetcher: Sendable {
 
     private let state: Monitor<State>
 
-    /// Takes the reader over; nobody else may use it afterwards.
-    public init(_ reader: sending BatchStreamReader, depth: Int = 2) throws(Fault) {
+    /// Takes the source over; nobody else may read from it afterwards. The thread ends with the stream or, once this
+    /// object is gone, after the read that it is in.
+    public init(_ source: any ByteSource & Sendable, depth: Int = 2) throws(Fault) {
         let state = Monitor(State())
         self.state = state
-        let box = Monitor<BatchStreamReader?>(reader)
         _ = try WorkerThread {
-            guard var reader = box.update({ box in box.take() }) else { return }
-            while true {
-                let item: Item
-                do throws(Fault) {
-                    item = try reader.next().map(Item.batch) ?? .end
-                } catch { item = .failure(error) }
-                let goesOn = state.wait { state -> Bool? in
+            /// Hands an item over when there is room; false when nobody wants more.
+            func put(_ item: Item) -> Bool {
+                state.wait { state -> Bool? in
                     if state.isStopped { return false }
                     if state.items.count >= depth { return nil }
                     state.items.append(item)
-                    if case .batch = item { return true }
-                    return false
+                    return true
                 }
-                if !goesOn { return }
             }
+            do throws(Fault) {
+                var reader = try BatchStreamReader(source)
+                if !put(.head(reader.head)) { return }
+                while let batch = try reader.next() {
+                    if !put(.batch(batch)) { return }
+                }
+                _ = put(.end)
+            } catch { _ = put(.failure(error)) }
         }
     }
 

@@ -1,0 +1,97 @@
+# Millrace: `make help` lists what can be done. `make check` answers "did I break anything?" with one word.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= python3
+# Where each kind of build lives. One folder a set of flags, so that no command undoes another's work.
+BUILD := .build
+STATIC := .build/static
+# `make lint` turns warnings into errors, which is another set of flags; CI sets LINT_BUILD=.build because it builds
+# everything that way to begin with.
+LINT_BUILD ?= .build/lint
+
+TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
+VENV := .venv
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh Tests/python/*.sh Benchmarks/*.sh)
+
+.PHONY: help setup build test demo bench train lint format faults interop check man install uninstall clean
+
+help: ## Print this list
+	@echo 'Millrace. Targets:'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'First steps: `make demo` trains a small model in five minutes, `make test` runs the tests.'
+
+setup: ## Install the system packages that are missing (nothing, and no network, when all are there)
+	@.ci/setup
+
+build: setup ## Build the five tools in release mode into .build/release
+	swift build -c release
+
+test: setup ## Run the tests
+	swift test -c release
+	$(PYTHON) pipelines/grammar.py --check > /dev/null
+
+demo: build ## Train a small model on a corpus of known entropy; about five minutes (OUT=out/demo)
+	@pipelines/demo.sh
+
+bench: build ## Print speeds beside their targets
+	Benchmarks/tools.sh
+
+train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained model (see pipelines/train.mk)
+	@$(MAKE) --no-print-directory -f pipelines/train.mk
+
+lint: setup ## Check format, imports, warnings and scripts
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	MILLRACE_WERROR=1 swift build -c release --scratch-path $(LINT_BUILD) \
+	    --explicit-target-dependency-import-check error
+	for script in $(SCRIPTS); do bash -n "$$script"; done
+	if command -v shellcheck > /dev/null; then shellcheck $(SCRIPTS); fi
+	PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -c 'import ast, sys; [ast.parse(open(f).read(), f) for f in sys.argv[1:]]' \
+	    $$(git ls-files '*.py')
+
+format: ## Rewrite the Swift sources in the project's format
+	swift format --in-place --recursive --parallel Package.swift Sources Tests
+
+faults: setup ## The long fault suite: kills, failing calls, truncation at every length
+	MILLRACE_LONG=1 swift test -c release --filter ToolTests
+
+interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
+
+$(VENV)/ready: Tests/python/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+check: ## What CI runs
+	@.ci/run
+
+man: build ## Write the manual pages, made from each tool's own --help, to .build/man
+	$(PYTHON) docs/manual.py --bin $(BUILD)/release --output $(BUILD)/man $(TOOLS)
+
+# The static build links Swift's library and zstd in, so that the tools run where neither is installed: the linker
+# takes libzstd.a because it meets a folder that has only that before the system's.
+install: setup ## Install static, stripped tools and their manual pages (PREFIX=/usr/local, DESTDIR=)
+	mkdir -p $(STATIC)/lib
+	ln -sf "$$(.ci/setup --static-zstd)" $(STATIC)/lib/libzstd.a
+	swift build -c release --static-swift-stdlib --scratch-path $(STATIC) -Xlinker -L$(CURDIR)/$(STATIC)/lib
+	$(PYTHON) docs/manual.py --bin $(STATIC)/release --output $(STATIC)/man $(TOOLS)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
+	for tool in $(TOOLS); do \
+	    install -s -m 755 $(STATIC)/release/$$tool "$(DESTDIR)$(PREFIX)/bin/"; \
+	    install -m 644 $(STATIC)/man/$$tool.1 "$(DESTDIR)$(PREFIX)/share/man/man1/"; \
+	done
+
+uninstall: ## Remove what `make install` put there
+	for tool in $(TOOLS); do \
+	    rm -f "$(DESTDIR)$(PREFIX)/bin/$$tool" "$(DESTDIR)$(PREFIX)/share/man/man1/$$tool.1"; \
+	done
+
+clean: ## Remove builds and the demonstration's output
+	rm -rf $(BUILD) $(VENV) out

@@ -1,0 +1,58 @@
+// One holder at a time, for as long as a process lives: an advisory lock on an open file (flock(2)). The system lets go
+// of it when the holder dies, however it dies, so there is no stale lock to explain away.
+
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+public import SystemPackage
+
+/// A lock on a file, held until the last reference goes or the process ends. The file stays where it is.
+public final class FileLock: Sendable {
+    public let path: FilePath
+    private let descriptor: FileDescriptor
+
+    /// Takes the lock at once or says who has it; makes the file if need be.
+    /// - Parameter subject: what the lock guards, for the message (`'runs/a'` is in use by process 4711).
+    /// - Throws: `Fault` (cannot create) when another process holds it or the file cannot be opened.
+    public init(_ path: FilePath, subject: String) throws(Fault) {
+        self.path = path
+        do {
+            descriptor = try FileDescriptor.open(
+                path, .readWrite, options: [.create, .closeOnExec, .noFollow],
+                permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
+        } catch { throw .creating(path, error) }
+        while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
+            let code = errno
+            if code == EINTR { continue }
+            let holder = FileLock.holder(descriptor)
+            try? descriptor.close()
+            if code != EWOULDBLOCK { throw .creating(path, Errno(rawValue: code)) }
+            throw Fault(
+                .cannotCreate, "\(quoted(subject)) is in use by \(holder)",
+                hint: "wait until it ends or stop it; the lock goes with its process")
+        }
+        // The content only serves the message above; a full disk must not keep a run from starting.
+        _ = ftruncate(descriptor.rawValue, 0)
+        _ = try? descriptor.writeAll(toAbsoluteOffset: 0, "\(getpid())\n".utf8)
+    }
+
+    deinit { try? descriptor.close() }
+
+    private static func holder(_ descriptor: FileDescriptor) -> String {
+        var text = ""
+        for offset in 0..<20 {
+            let byte = unsafe withUnsafeTemporaryAllocation(byteCount: 1, alignment: 1) { buffer -> UInt8? in
+                // SAFETY: at most one byte is read into the one byte there is.
+                let count = try? unsafe descriptor.read(fromAbsoluteOffset: Int64(offset), into: buffer)
+                return count == 1 ? unsafe buffer[0] : nil
+            }
+            guard let byte, byte >= 0x30, byte <= 0x39 else { break }
+            text.unicodeScalars.append(Unicode.Scalar(byte))
+        }
+        return text.isEmpty ? "another process" : "process \(text)"
+    }
+}

@@ -1,0 +1,103 @@
+// Cuts the row kernels into tasks: rows where rows are independent, columns where rows add up. The extent of a task is
+// fixed (kernel_tables.h), so the bits do not depend on the number of threads.
+#include <string.h>
+
+#include "kernel_tables.h"
+#include "double_math.h"
+
+static const mr_row_kernels *kernels_of(const mr_context *context) {
+    switch (mr_context_isa(context)) {
+#if defined(__x86_64__)
+    case MR_ISA_AVX512: return &mr_row_kernels_avx512;
+    case MR_ISA_AVX2: return &mr_row_kernels_avx2;
+#endif
+#if defined(__aarch64__)
+    case MR_ISA_NEON: return &mr_row_kernels_neon;
+#endif
+    default: return &mr_row_kernels_scalar;
+    }
+}
+
+static int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
+
+void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, float epsilon,
+                        float *y, float *rstd) {
+    mr_rmsnorm_arguments a = {.n = n, .c = c, .x = x, .w = w, .epsilon = epsilon, .y = y, .rstd = rstd};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rmsnorm_forward, &a);
+}
+
+void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
+                         const float *rstd, const float *dy, float *dx, float *dw) {
+    mr_rmsnorm_arguments a = {
+        .n = n, .c = c, .period = period > 0 ? period : n, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .dx = dx,
+        .dw = dw,
+    };
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rmsnorm_backward_rows, &a);
+    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), kernels_of(context)->rmsnorm_backward_columns, &a);
+}
+
+void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine) {
+    double log_theta = double_log(theta);
+    for (int64_t i = 0; i < d / 2; i++) {
+        double frequency = double_exp(-2.0 * (double)i / (double)d * log_theta);
+        for (int64_t p = 0; p < positions; p++) {
+            double s, c;
+            double_sincos((double)p * frequency, &s, &c);
+            cosine[p * (d / 2) + i] = (float)c;
+            sine[p * (d / 2) + i] = (float)s;
+        }
+    }
+}
+
+void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t stride, float *x,
+             const int32_t *position, const float *cosine, const float *sine, bool inverse) {
+    mr_rope_arguments a = {
+        .n = n, .heads = heads, .d = d, .stride = stride, .x = x, .position = position, .cosine = cosine, .sine = sine,
+        .inverse = inverse,
+    };
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rope, &a);
+}
+
+void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const float *gate_up, float *out) {
+    mr_swiglu_arguments a = {.n = n, .width = width, .gate_up = gate_up, .out = out};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->swiglu_forward, &a);
+}
+
+void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const float *gate_up, const float *dout,
+                        float *d_gate_up) {
+    mr_swiglu_arguments a = {.n = n, .width = width, .gate_up = gate_up, .dout = dout, .out = d_gate_up};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->swiglu_backward, &a);
+}
+
+static void embedding_forward(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_embedding_arguments *a = argument;
+    for (int64_t row = task * MR_ROWS_TILE; row < a->n && row < (task + 1) * MR_ROWS_TILE; row++)
+        memcpy(a->out + row * a->c, a->in + (int64_t)a->ids[row] * a->c, (size_t)a->c * sizeof(float));
+}
+
+void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float *table, const uint32_t *ids,
+                          float *out) {
+    mr_embedding_arguments a = {.n = n, .c = c, .in = table, .ids = ids, .out = out};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), embedding_forward, &a);
+}
+
+void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
+                           float *dtable) {
+    mr_embedding_arguments a = {.n = n, .c = c, .in = dout, .ids = ids, .out = dtable};
+    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), kernels_of(context)->embedding_backward, &a);
+}
+
+void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride, float *logits,
+                      const uint32_t *targets, const float *weight, float *loss, bool gradient) {
+    mr_cross_entropy_arguments a = {
+        .n = n, .v = v, .stride = stride, .logits = logits, .targets = targets, .weight = weight, .loss = loss,
+        .gradient = gradient,
+    };
+    mr_parallel(context, tiles_of(n, MR_LOSS_ROWS_TILE), kernels_of(context)->cross_entropy, &a);
+}
+
+void mr_exp(mr_context *context, int64_t n, const float *x, float *y) {
+    mr_exp_arguments a = {.n = n, .x = x, .y = y};
+    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), kernels_of(context)->exp, &a);
+}

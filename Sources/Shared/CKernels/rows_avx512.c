@@ -1,0 +1,15 @@
+// The rows kernels for avx512: rows_body.h says what they do.
+#if defined(__x86_64__)
+#include <float.h>
+
+#include "double_math.h"
+#include "kernel_tables.h"
+#include "vector.h"
+
+#include "isa_avx512.h"
+
+#include "math_body.h"
+#include "rows_body.h"
+
+#include "isa_end.h"
+#endif

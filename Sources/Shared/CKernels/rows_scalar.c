@@ -1,0 +1,13 @@
+// The rows kernels for scalar: rows_body.h says what they do.
+#include <float.h>
+
+#include "double_math.h"
+#include "kernel_tables.h"
+#include "vector.h"
+
+#include "isa_scalar.h"
+
+#include "math_body.h"
+#include "rows_body.h"
+
+#include "isa_end.h"

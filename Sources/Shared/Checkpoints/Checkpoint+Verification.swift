@@ -1,0 +1,139 @@
+// Reading everything once and holding it against the manifest: what differs is named, file and tensor.
+
+public import Bytes
+public import SystemPackage
+
+/// One thing that is wrong with a checkpoint.
+public struct Finding: Sendable, Hashable, CustomStringConvertible {
+    /// The file's name in the checkpoint; nil when the directory itself is the trouble.
+    public let file: String?
+    public let tensor: String?
+    /// One line that names file, tensor, byte, expected and found, as far as they are known.
+    public let message: String
+
+    public var description: String { message }
+
+    init(file: String?, tensor: String? = nil, _ fault: Fault) {
+        self.file = file
+        self.tensor = tensor
+        message = fault.message
+    }
+}
+
+extension Checkpoint {
+    /// Everything that is wrong with the checkpoint at `path`; empty when nothing is.
+    ///
+    /// Of a foreign checkpoint only the structure can be checked.
+    /// - Parameter deep: recomputes the digests of files and tensors; otherwise manifest, sizes and headers.
+    public static func verify(_ path: FilePath, deep: Bool = true) -> [Finding] {
+        let directory: FilePath
+        let manifest: Manifest
+        do {
+            directory = try resolved(path)
+            if FileSystem.kind(of: directory.appending(Manifest.fileName)) == nil {
+                _ = try Checkpoint(directory)
+                return []
+            }
+        } catch { return [Finding(file: nil, error)] }
+        do {
+            manifest = try readManifest(directory)
+        } catch { return [Finding(file: Manifest.fileName, error)] }
+        var findings: [Finding] = []
+        if manifest[modelName] == nil {
+            let fault = Fault.badData(
+                directory.appending(Manifest.fileName).string, "no file 'model.safetensors' is listed")
+            findings.append(Finding(file: Manifest.fileName, fault))
+        }
+        for file in manifest.files {
+            do {
+                try checkPresence(file, in: directory)
+            } catch {
+                findings.append(Finding(file: file.name, error))
+                continue
+            }
+            findings +=
+                file.headerDigest == nil
+                ? verifyBytes(file, in: directory, deep: deep) : verifyTensors(file, in: directory, deep: deep)
+        }
+        return findings
+    }
+
+    /// As the static `verify`, of this checkpoint's directory as it is now.
+    public func verify(deep: Bool = true) -> [Finding] { Checkpoint.verify(path, deep: deep) }
+
+    private static func verifyBytes(_ file: Manifest.File, in directory: FilePath, deep: Bool) -> [Finding] {
+        if !deep { return [] }
+        do throws(Fault) {
+            let path = directory.appending(file.name)
+            let found = try InputFile(path).digest()
+            if found != file.digest {
+                throw Fault.differingDigest(quoted(path.string), expected: file.digest, found: found)
+            }
+            return []
+        } catch { return [Finding(file: file.name, error)] }
+    }
+
+    private static func verifyTensors(_ file: Manifest.File, in directory: FilePath, deep: Bool) -> [Finding] {
+        let tensors: TensorSet
+        do {
+            tensors = try self.tensors(file, in: directory)
+        } catch { return [Finding(file: file.name, error)] }
+        if !deep { return [] }
+        // One reading for both digests: tensors tile the file after its header.
+        var whole = DigestHasher()
+        var findings: [Finding] = []
+        do throws(Fault) {
+            let input = tensors.files[0].file
+            whole.update(try input.read(at: 0, count: tensors.files[0].headerByteCount))
+            for entry in tensors.entries {
+                var reader = TensorReader(input, entry, expected: nil, chunk: 1 << 20)
+                var hasher = DigestHasher()
+                while let bytes = try reader.next() {
+                    whole.update(bytes)
+                    hasher.update(bytes)
+                }
+                let found = hasher.finish()
+                if let expected = tensors.digest(of: entry.name), expected != found {
+                    let subject =
+                        "\(quoted(input.name)), tensor \(quoted(entry.name)) at byte \(entry.byteRange.lowerBound)"
+                    findings.append(
+                        Finding(
+                            file: file.name, tensor: entry.name,
+                            .differingDigest(subject, expected: expected, found: found)))
+                }
+            }
+            let found = whole.finish()
+            if findings.isEmpty, found != file.digest {
+                throw Fault.differingDigest(quoted(input.name), expected: file.digest, found: found)
+            }
+        } catch { findings.append(Finding(file: file.name, error)) }
+        return findings
+    }
+}
+
+extension RunDirectory {
+    /// Everything that is wrong with the run's checkpoints and links.
+    /// - Parameter deep: recomputes every digest.
+    public func verify(deep: Bool = true) throws(Fault) -> [Finding] {
+        var findings: [Finding] = []
+        for step in try steps() {
+            let place = path(of: step.step)
+            if FileSystem.kind(of: place.appending(Manifest.fileName)) == nil {
+                findings.append(Finding(file: Manifest.fileName, Checkpoint.missingManifest(place)))
+            } else {
+                findings += Checkpoint.verify(place, deep: deep)
+            }
+        }
+        for link in Link.allCases {
+            let place = path.appending(link.rawValue)
+            if FileSystem.kind(of: place, followingLinks: false) != nil, FileSystem.kind(of: place) == nil {
+                let target = FileSystem.linkTarget(place) ?? "?"
+                findings.append(
+                    Finding(
+                        file: nil,
+                        .badData(place.string, "the link dangles: \(quoted(target)) is not there")))
+            }
+        }
+        return findings
+    }
+}

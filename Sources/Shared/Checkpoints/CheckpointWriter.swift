@@ -1,0 +1,90 @@
+// Fills a directory beside its place, file by file, and publishes it with the manifest written last: a checkpoint is
+// whole or absent.
+
+public import Bytes
+public import SystemPackage
+
+/// A checkpoint being written. Dropped before `commit`, it leaves no trace.
+public final class CheckpointWriter {
+    private let directory: AtomicDirectory
+    private var files: [Manifest.File] = []
+
+    /// Where the checkpoint will stand.
+    public var path: FilePath { directory.path }
+
+    /// - Throws: `Fault` when something is at `path` already or its parent cannot be written.
+    public init(_ path: FilePath) throws(Fault) { directory = try AtomicDirectory(path) }
+
+    /// Adds a file.
+    public func write(_ bytes: [UInt8], to name: String) throws(Fault) {
+        let file = try create(name)
+        try file.write(bytes)
+        try file.commit(durable: false)
+        record(name, bytes.count, Digest.of(bytes))
+    }
+
+    /// Adds `config.json`, `state.json` and their like, indented, with a newline at the end.
+    public func write(_ json: JSON, to name: String) throws(Fault) { try write(Array(json.pretty.utf8), to: name) }
+
+    /// Adds a copy of a file, in pieces of 1 MiB.
+    public func copy(_ source: FilePath, to name: String) throws(Fault) {
+        let input = try InputFile(source)
+        let file = try create(name)
+        var hasher = DigestHasher()
+        var offset = 0
+        while offset < input.size {
+            let bytes = try input.read(at: offset, count: min(1 << 20, input.size - offset))
+            try file.write(bytes)
+            hasher.update(bytes)
+            offset += bytes.count
+        }
+        try file.commit(durable: false)
+        record(name, offset, hasher.finish())
+    }
+
+    /// Adds a safetensors file. transformers asks for a `format` in the metadata, hence the default.
+    /// - Throws: `Fault` when it cannot be written, and what a source throws.
+    public func write(
+        _ tensors: [TensorSource], to name: String, metadata: [String: String] = ["format": "pt"]
+    ) throws {
+        check(name)
+        let written = try SafetensorsWriter.write(
+            to: directory.temporary.appending(name), tensors: tensors, metadata: metadata, durable: false)
+        files.append(
+            Manifest.File(
+                name: name, byteCount: written.byteCount, digest: written.digest,
+                headerDigest: written.headerDigest, tensors: written.tensors))
+    }
+
+    /// Writes the manifest and publishes the directory.
+    /// - Returns: the manifest.
+    @discardableResult
+    public func commit() throws(Fault) -> Manifest {
+        let manifest = try finish()
+        try publish()
+        return manifest
+    }
+
+    func finish() throws(Fault) -> Manifest {
+        let manifest = Manifest(files: files)
+        let file = try create(Manifest.fileName)
+        try file.write(manifest.encoded)
+        try file.commit(durable: false)
+        return manifest
+    }
+
+    func publish() throws(Fault) { try directory.commit() }
+
+    private func create(_ name: String) throws(Fault) -> AtomicFile {
+        check(name)
+        return try AtomicFile(directory.temporary.appending(name), permissions: .ownerReadWrite)
+    }
+
+    private func check(_ name: String) {
+        precondition(isPathComponent(name) && !files.contains { $0.name == name }, "bad or repeated file name \(name)")
+    }
+
+    private func record(_ name: String, _ count: Int, _ digest: Digest) {
+        files.append(Manifest.File(name: name, byteCount: count, digest: digest, headerDigest: nil, tensors: []))
+    }
+}

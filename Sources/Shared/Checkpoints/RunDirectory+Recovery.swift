@@ -1,0 +1,92 @@
+// What to go on from after anything may have happened: `latest` when it is valid, else the newest step that is, with the
+// reason for every one that was passed over.
+
+public import Bytes
+internal import SystemPackage
+
+extension RunDirectory {
+    /// A checkpoint that was passed over and why.
+    public struct Skipped: Sendable, Hashable {
+        /// `latest` or `step-00001000`
+        public let name: String
+        public let reason: String
+    }
+
+    /// The checkpoint to go on from.
+    public struct Valid: Sendable {
+        public let checkpoint: Checkpoint
+        public let step: Int
+        public let skipped: [Skipped]
+    }
+
+    /// The checkpoint that `latest` points at, or, when that one is broken or the link is, the newest valid step.
+    ///
+    /// A newer step than `latest` is used only then: a run that was killed between publishing a checkpoint and moving
+    /// the link goes on from the link, as the cursor does that a shell read through it, and makes the same step again.
+    /// - Parameter deep: recomputes every digest (reads everything once); otherwise manifest, sizes and headers.
+    /// - Returns: nil when the run has no checkpoint at all.
+    /// - Throws: `Fault` (bad data) when there are checkpoints and none is valid.
+    public func latestValid(deep: Bool = true) throws(Fault) -> Valid? {
+        var skipped: [Skipped] = []
+        var candidates = try steps().map(\.step).reversed() as [Int]
+        let link = path.appending(Link.latest.rawValue)
+        if let step = step(of: .latest), candidates.contains(step) {
+            candidates.removeAll { $0 == step }
+            candidates.insert(step, at: 0)
+        } else if FileSystem.kind(of: link, followingLinks: false) != nil {
+            let target = FileSystem.linkTarget(link)
+            skipped.append(
+                Skipped(
+                    name: Link.latest.rawValue,
+                    reason: target.map { "points at \(quoted($0)), which is not there" } ?? "is no symbolic link"))
+        }
+        for step in candidates {
+            do throws(Fault) {
+                let path = path(of: step)
+                if FileSystem.kind(of: path.appending(Manifest.fileName)) == nil {
+                    throw Checkpoint.missingManifest(path)
+                }
+                if deep, let finding = Checkpoint.verify(path).first {
+                    skipped.append(Skipped(name: RunDirectory.name(of: step), reason: finding.message))
+                    continue
+                }
+                return Valid(checkpoint: try Checkpoint(path), step: step, skipped: skipped)
+            } catch {
+                skipped.append(Skipped(name: RunDirectory.name(of: step), reason: error.message))
+            }
+        }
+        if skipped.isEmpty { return nil }
+        throw Fault(
+            .badData,
+            "\(quoted(path.string)) has no valid checkpoint: "
+                + skipped.map { "\($0.name): \($0.reason)" }.joined(separator: "; "))
+    }
+
+    /// Finishes or undoes what a killed writer of ours began; leaves every other name alone.
+    func cleanUp() throws(Fault) {
+        let names = try FileSystem.list(path)
+        for name in names {
+            let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+            guard parts.count > 1 else { continue }
+            let stem = String(parts[0])
+            let isStep = RunDirectory.step(of: stem) != nil
+            let isLink = Link(rawValue: stem) != nil
+            let isTemporary = parts.count >= 3 && parts.last == "tmp"
+            if (isStep || isLink) && isTemporary {
+                try FileSystem.remove(path.appending(name))
+            } else if isStep && parts.count == 2 && parts[1] == RunDirectory.previousSuffix {
+                // Set aside while its successor took its place. Without the successor it is the step.
+                if FileSystem.kind(of: path.appending(stem)) == nil {
+                    try FileSystem.rename(path.appending(name), to: path.appending(stem))
+                    try FileSystem.synchronizeDirectory(path)
+                } else {
+                    try FileSystem.remove(path.appending(name))
+                }
+            } else if isStep && parts.count == 2 && parts[1] == RunDirectory.nextSuffix {
+                // Either a successor that did not take its place yet (its step is saved again by the resumed run) or
+                // the one that it replaced.
+                try FileSystem.remove(path.appending(name))
+            }
+        }
+    }
+}

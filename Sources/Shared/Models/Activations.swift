@@ -1,0 +1,119 @@
+// Every buffer of a forward and backward pass, cut from one arena that is allocated once. N = rows · length positions.
+
+import Kernels
+
+/// What one layer keeps from its forward pass for its backward pass.
+struct LayerActivations {
+    /// The residual stream as it enters the layer (N, C).
+    let residual: Tensor
+    /// First norm: output (N, C) and 1/rms (N).
+    let norm1: Tensor
+    let rstd1: Tensor
+    /// Rotated queries and keys, values: (N, (H + 2·KV)·d).
+    let qkv: Tensor
+    /// Attention's output (N, H·d) and log-sum-exp (B, H, T).
+    let attention: Tensor
+    let logSumExp: Tensor
+    /// The residual stream between the two halves (N, C).
+    let middle: Tensor
+    let norm2: Tensor
+    let rstd2: Tensor
+    /// Gate and up (N, 2·I), and their product (N, I).
+    let gateUp: Tensor
+    let product: Tensor
+}
+
+/// The arena. Without training, one layer's buffers serve all layers and there are no gradients.
+struct Activations {
+    let layers: [LayerActivations]
+    /// The residual stream after the last layer, its norm (N, C) and 1/rms (N).
+    let final: Tensor
+    let finalNorm: Tensor
+    let finalRstd: Tensor
+    /// Logits of one chunk of positions (chunk, V).
+    let logits: Tensor
+    let backward: Backward?
+
+    /// Gradients on their way down; reused by every layer.
+    struct Backward {
+        /// Of the residual stream (N, C), and of what enters a half (N, C).
+        let residual: Tensor
+        let norm: Tensor
+        let qkv: Tensor
+        let attention: Tensor
+        /// Σ dout · out (B, H, T).
+        let delta: Tensor
+        let gateUp: Tensor
+        let product: Tensor
+    }
+
+    /// Floats of logits to aim at: 16 MiB, which stays near the last-level cache.
+    static let logitsTarget = 1 << 22
+
+    /// Positions a chunk of the classifier has when at most `limit` fit: whole rows, else whole blocks of the summation
+    /// order, so that the head's gradient has the same bits for any chunk.
+    static func chunk(limit: Int, rows: Int, length: Int) -> Int {
+        if length <= limit { return min(limit / length, rows) * length }
+        return min(max(limit / Engine.gemmBlock, 1) * Engine.gemmBlock, length)
+    }
+
+    init(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool) {
+        var arena = Arena(Tensor(zeroed: Activations.count(c, rows: rows, length: length, training: training)))
+        self.init(c, rows: rows, length: length, training: training) { arena.take($0) }
+    }
+
+    /// Floats that the arena has.
+    static func count(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool) -> Int {
+        var count = 0
+        let empty = Tensor(zeroed: 0)
+        _ = Activations(c, rows: rows, length: length, training: training) {
+            count += Arena.rounded($0)
+            return empty
+        }
+        return count
+    }
+
+    private init(
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, take: (Int) -> Tensor
+    ) {
+        let n = rows * length
+        let qkv = (c.heads + 2 * c.keyValueHeads) * c.headSize
+        let width = c.heads * c.headSize
+        var layers: [LayerActivations] = []
+        for _ in 0..<(training ? c.layers : 1) {
+            layers.append(
+                LayerActivations(
+                    residual: take(n * c.hiddenSize), norm1: take(n * c.hiddenSize), rstd1: take(n),
+                    qkv: take(n * qkv), attention: take(n * width), logSumExp: take(n * c.heads),
+                    middle: take(n * c.hiddenSize), norm2: take(n * c.hiddenSize), rstd2: take(n),
+                    gateUp: take(n * 2 * c.intermediateSize), product: take(n * c.intermediateSize)))
+        }
+        self.layers = layers
+        final = take(n * c.hiddenSize)
+        finalNorm = take(n * c.hiddenSize)
+        finalRstd = take(n)
+        let limit = max(Activations.logitsTarget / c.vocabularySize, 1)
+        logits = take(Activations.chunk(limit: limit, rows: rows, length: length) * c.vocabularySize)
+        backward = training
+            ? Backward(
+                residual: take(n * c.hiddenSize), norm: take(n * c.hiddenSize), qkv: take(n * qkv),
+                attention: take(n * width), delta: take(n * c.heads), gateUp: take(n * 2 * c.intermediateSize),
+                product: take(n * c.intermediateSize))
+            : nil
+    }
+
+    private struct Arena {
+        let tensor: Tensor
+        var used = 0
+
+        init(_ tensor: Tensor) { self.tensor = tensor }
+
+        /// Buffers begin on a cache line.
+        static func rounded(_ count: Int) -> Int { (count + 15) / 16 * 16 }
+
+        mutating func take(_ count: Int) -> Tensor {
+            defer { used += Arena.rounded(count) }
+            return tensor.slice(used, count)
+        }
+    }
+}

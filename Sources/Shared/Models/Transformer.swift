@@ -1,0 +1,158 @@
+// The model: parameters in one flat array, activations in one arena, a forward and a backward pass by hand. The order of
+// every sum is fixed (docs/numerics.md), so that gradients do not depend on threads, instruction set or the split of a
+// step into micro-batches.
+
+public import Bytes
+public import Kernels
+
+/// A Llama-family transformer in fp32. Not for concurrent use.
+public final class Transformer {
+    public let configuration: ModelConfiguration
+    public let layout: ParameterLayout
+    public let engine: Engine
+    /// All parameters, laid out as `layout` says.
+    public let parameters: Tensor
+    /// Positions that fit at once: rows · length.
+    public let capacity: Int
+    let activations: Activations
+    let weights: Weights
+    let rotary: (cosine: Tensor, sine: Tensor)
+    /// The longest row.
+    public let length: Int
+
+    /// The parameters by their place in the network.
+    struct Weights {
+        struct Layer {
+            let norm1, qkv, output, norm2, gateUp, down: Tensor
+        }
+        let embedding: Tensor
+        let layers: [Layer]
+        let norm: Tensor
+        let head: Tensor
+
+        /// Cuts `flat` (parameters or gradients) as the layout says. `tiedHead` stands for the head when it is tied.
+        init(_ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, tiedHead: Tensor? = nil) {
+            func cut(_ first: Int, _ last: Int) -> Tensor {
+                let start = layout.tensors[first].offset
+                return flat.slice(start, layout.tensors[last].offset + layout.tensors[last].count - start)
+            }
+            embedding = cut(0, 0)
+            // Nine tensors a layer: norm, q, k, v, o, norm, gate, up, down.
+            layers = (0..<c.layers).map { layer in
+                let i = 1 + layer * 9
+                return Layer(
+                    norm1: cut(i, i), qkv: cut(i + 1, i + 3), output: cut(i + 4, i + 4), norm2: cut(i + 5, i + 5),
+                    gateUp: cut(i + 6, i + 7), down: cut(i + 8, i + 8))
+            }
+            let norm = 1 + c.layers * 9
+            self.norm = cut(norm, norm)
+            head = c.tiesEmbeddings ? tiedHead ?? embedding : cut(norm + 1, norm + 1)
+        }
+    }
+
+    /// Plans and allocates everything; nothing is allocated afterwards.
+    /// - Parameters:
+    ///   - rows, length: the largest micro-batch (shorter rows may come in greater number).
+    ///   - training: false for a model that only evaluates.
+    public init(
+        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool
+    ) {
+        precondition(rows > 0 && length > 0, "\(rows) rows of \(length)")
+        self.configuration = configuration
+        self.engine = engine
+        self.length = length
+        layout = ParameterLayout(configuration)
+        parameters = Tensor(zeroed: layout.count)
+        capacity = rows * length
+        activations = Activations(configuration, rows: rows, length: length, training: training)
+        weights = Weights(parameters, layout, configuration)
+        rotary = Engine.ropeTable(theta: configuration.ropeTheta, positions: length, d: configuration.headSize)
+    }
+
+    /// What `init` allocates, and what training adds beside it: gradients of each lane and two moments a parameter.
+    public static func plan(
+        _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool, lanes: Int = 1
+    ) -> MemoryPlan {
+        let layout = ParameterLayout(configuration)
+        var plan = MemoryPlan()
+        plan.add("parameters", bytes: 4 * layout.count)
+        if training {
+            plan.add("gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout))
+            plan.add("moments", bytes: 8 * layout.count)
+        }
+        plan.add(
+            "activations", bytes: 4 * Activations.count(configuration, rows: rows, length: length, training: training))
+        plan.add("kernel workspace", bytes: engine.workspaceBytes)
+        plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
+        return plan
+    }
+
+    /// Random initial parameters: matrices normal with deviation `initializerRange`, the two projections of a layer that
+    /// write to the residual stream with that / √(2L) (GPT-2), norms 1. A function of the seed alone.
+    public func initialize(seed: UInt64) {
+        for (index, tensor) in layout.tensors.enumerated() {
+            let view = parameters.slice(tensor.offset, tensor.count)
+            if tensor.shape.count < 2 {
+                view.fill(1)
+                continue
+            }
+            let isResidual = tensor.name.hasSuffix("o_proj.weight") || tensor.name.hasSuffix("down_proj.weight")
+            let scale = isResidual ? 1 / Double(2 * configuration.layers).squareRoot() : 1
+            Random(seed: seed, purpose: RandomPurpose.initialization + UInt64(index))
+                .normal(into: view, deviation: Float(configuration.initializerRange * scale))
+        }
+    }
+
+    /// Forward and backward over a micro-batch; gradients are added to.
+    /// - Parameter losses: (B·T) of the micro-batch; each position's loss, unweighted, 0 where there is none.
+    public func accumulate(_ batch: ModelBatch, into gradients: Gradients, losses: Tensor) {
+        guard let backward = activations.backward else { preconditionFailure("this model was planned to evaluate only") }
+        check(batch, losses)
+        forward(batch, keeping: true)
+        let d = Weights(gradients.flat, layout, configuration, tiedHead: gradients.head)
+        classify(batch, losses: losses, gradients: d)
+        backwardPass(batch, backward, gradients: d)
+    }
+
+    /// Each position's loss, without gradients.
+    public func evaluate(_ batch: ModelBatch, losses: Tensor) {
+        check(batch, losses)
+        forward(batch, keeping: false)
+        classify(batch, losses: losses, gradients: nil)
+    }
+
+    private func check(_ batch: ModelBatch, _ losses: Tensor) {
+        precondition(
+            batch.count <= capacity && batch.length <= length && losses.count == batch.count,
+            "\(batch.rows) rows of \(batch.length), \(losses.count) losses; planned for \(capacity) positions, rows of \(length)")
+    }
+
+    /// Logits (T, V) of one sequence from its beginning: row t predicts id t + 1.
+    /// - Throws: `Fault` (usage) for an unknown id or more ids than the model was planned for.
+    public func logits(_ ids: [UInt32]) throws(Fault) -> [[Float]] {
+        guard !ids.isEmpty, ids.count <= length else {
+            throw Fault(.usage, "\(ids.count) ids, expected 1 to \(length)")
+        }
+        let batch = ModelBatch(capacity: ids.count)
+        try batch.fill(
+            rows: 0..<1, length: ids.count, inputs: ids, targets: ids, segmentEnds: [[Int32(ids.count)]], lossMask: nil,
+            weight: 1, vocabularySize: configuration.vocabularySize)
+        forward(batch, keeping: false)
+        let v = configuration.vocabularySize
+        let c = configuration.hiddenSize
+        let row = Tensor(zeroed: v)
+        return (0..<ids.count).map { t in
+            engine.gemm(
+                Matrix(activations.finalNorm.slice(t * c, c), rows: 1, columns: c),
+                Matrix(weights.head, rows: v, columns: c), transposeB: true, into: Matrix(row, rows: 1, columns: v))
+            return row.array
+        }
+    }
+}
+
+/// What random numbers are for: each purpose has its own (docs/numerics.md).
+public enum RandomPurpose {
+    /// Plus the index of the tensor.
+    public static let initialization: UInt64 = 1 << 32
+    public static let sampling: UInt64 = 2 << 32
+}

@@ -1,0 +1,176 @@
+// From inputs to datasets: read, cut into documents, encode, choose a side, cut into frames, compress on worker
+// threads, write in order. Memory does not grow with the input: pieces of 256 KiB come in, at most two frames a worker
+// are on their way, and a shard under way costs 36 bytes a frame and 4 bytes a document.
+//
+// Resume: a shard ends with a document, and after each one the place of the next document is recorded. A later run
+// starts reading at the earliest place that any side still needs and passes over the documents that a side already has.
+
+public import Bytes
+private import SystemPackage
+
+/// What an ingest did, for the ledger that is printed.
+public struct IngestSummary: Sendable, Equatable {
+    /// One manifest a dataset: the dataset, or train and validation.
+    public var manifests: [DatasetManifest]
+    /// Documents without a byte of text or an id: counted, not stored.
+    public var emptyDocuments: Int
+}
+
+/// Thrown by `Ingest.run` when it was asked to stop: what was finished is on the disk and can be resumed.
+public struct IngestInterrupted: Error, Sendable {
+    public init() {}
+}
+
+/// Makes a dataset (or train and validation) of text or ids.
+public struct Ingest {
+    public static let trainName = "train"
+    public static let validationName = "validation"
+
+    private let recipe: IngestRecipe
+    private let tokenizer: (any Tokenizer)?
+    private let output: String
+    private let directories: [String]
+    private let sinks: [DatasetSink]
+    private var record: IngestRecord
+
+    private static let maximumShardTokens = 1_000_000_000
+
+    /// Prepares the output directory.
+    /// - Parameter resume: go on with what an earlier run of the same recipe left.
+    /// - Throws: `Fault`: settings out of range, an input that is not there, an output that exists (without `resume`) or
+    ///   was made by another recipe.
+    public init(_ recipe: IngestRecipe, tokenizer: (any Tokenizer)?, output: String, resume: Bool) throws(Fault) {
+        try Ingest.check(recipe)
+        self.recipe = recipe
+        self.tokenizer = tokenizer
+        self.output = output
+        let root = FilePath(output)
+        directories =
+            recipe.validation == nil
+            ? [output] : [Ingest.trainName, Ingest.validationName].map { root.appending($0).string }
+        let sizes = try recipe.inputs.map { path throws(Fault) in try Ingest.size(of: path) }
+        let identity = recipe.json(sizes: sizes)
+        var record = IngestRecord(recipe: identity, sides: directories.map { _ in IngestRecord.Side() })
+        if try Ingest.isOccupied(root) {
+            let hasRecord = FileSystem.kind(of: root.appending(IngestRecord.fileName)) == .file
+            if !resume || !hasRecord {
+                throw Fault(
+                    .cannotCreate, "cannot create \(quoted(output)): it exists and is not empty",
+                    hint: hasRecord
+                        ? "--resume goes on with what an earlier run left there"
+                        : "choose another --output: nothing there was begun by tok-shard")
+            }
+            record = try IngestRecord(in: output, expecting: identity, sides: directories.count)
+        }
+        try FileSystem.makeDirectory(root)
+        try FileSystem.removeStaleTemporaries(in: root, prefix: IngestRecord.fileName)
+        var sinks: [DatasetSink] = []
+        for (directory, side) in zip(directories, record.sides) {
+            let shards = try DatasetSink.finishedShards(
+                side.shards, in: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer)
+            sinks.append(
+                try DatasetSink(
+                    directory: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
+                    shards: shards))
+        }
+        self.sinks = sinks
+        self.record = record
+        try record.write(in: output)
+    }
+
+    private static func check(_ recipe: IngestRecipe) throws(Fault) {
+        func require(_ holds: Bool, _ message: String) throws(Fault) { if !holds { throw Fault(.usage, message) } }
+        try require((1...1 << 32).contains(recipe.vocabularySize), "a vocabulary size is 1 to \(1 << 32)")
+        try require((1...maximumShardTokens).contains(recipe.shardTokens), "shard tokens are 1 to \(maximumShardTokens)")
+        try require((1...19).contains(recipe.level), "a compression level is 1 to 19")
+        if let part = recipe.validation { try require(part > 0 && part < 1, "a validation part lies between 0 and 1") }
+        if let id = recipe.endOfDocument {
+            try require(
+                (0..<recipe.vocabularySize).contains(id),
+                "end-of-document id \(id) is not below the vocabulary size \(recipe.vocabularySize)")
+        }
+        if let separator = recipe.separator {
+            try require(!separator.utf8.contains(0x0a), "a separator is one line, without a newline")
+        }
+        try require(recipe.inputs.count { $0 == "-" } <= 1, "standard input can be read once")
+    }
+
+    /// Bytes of a regular file; nil for a pipe. An input that is not there is found before any work is done.
+    private static func size(of path: String) throws(Fault) -> Int? {
+        if path == "-" { return nil }
+        switch FileSystem.kind(of: FilePath(path)) {
+        case .file: return try InputFile(FilePath(path)).size
+        case .other: return nil
+        default:
+            _ = try FileSource.open(path)  // says what is wrong with it
+            return nil
+        }
+    }
+
+    private static func isOccupied(_ root: FilePath) throws(Fault) -> Bool {
+        switch FileSystem.kind(of: root) {
+        case nil: return false
+        case .directory:
+            // What a killed run was about to publish is nothing yet.
+            return try FileSystem.list(root).contains { !$0.hasSuffix(".tmp") }
+        default: throw Fault(.cannotCreate, "cannot create \(quoted(root.string)): it exists and is no directory")
+        }
+    }
+
+    /// A compressed frame and the dataset it belongs to.
+    private struct Job<Frame: Sendable>: Sendable {
+        let side: Int
+        let frame: Frame
+    }
+
+    /// Does the work.
+    /// - Parameters:
+    ///   - threads: workers that compress; 1 does everything on the calling thread.
+    ///   - isInterrupted: asked between pieces; true stops with `IngestInterrupted`.
+    ///   - progress: called with the tokens written by this run.
+    public mutating func run(
+        threads: Int, isInterrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
+    ) throws -> IngestSummary {
+        var stream = FrameStream(recipe, tokenizer: tokenizer, sides: record.sides.map(\.next))
+        let type = TokenType(vocabularySize: recipe.vocabularySize)
+        let level = recipe.level
+        let sinks = sinks
+        let output = output
+        var record = record
+        var written = 0
+        if !record.isComplete {
+            try orderedParallelMap(
+                threads: threads,
+                next: { () throws -> Job<RawFrame>? in
+                    while true {
+                        // Also after the end: what ended the input may have been the signal that reached its writer.
+                        if isInterrupted() { throw IngestInterrupted() }
+                        if let (side, frame) = stream.takeFrame() { return Job(side: side, frame: frame) }
+                        if try !stream.advance() { return nil }
+                    }
+                },
+                makeWorker: {
+                    let compressor = ZstdCompressor(level: level)
+                    return { Job(side: $0.side, frame: CompressedFrame($0.frame, using: compressor)) }
+                },
+                emit: { (job: Job<CompressedFrame>) in
+                    written += job.frame.contentBytes / type.byteCount
+                    if try sinks[job.side].append(job.frame), let next = job.frame.raw.endsShard {
+                        record.sides[job.side] = IngestRecord.Side(shards: sinks[job.side].shards.count, next: next)
+                        try record.write(in: output)
+                    }
+                    progress(written)
+                })
+            // Every side's last word is the end of the input, also of one whose last shard ended before it.
+            for side in record.sides.indices { record.sides[side].next = stream.end }
+        }
+        if isInterrupted() { throw IngestInterrupted() }
+        // Validation first: where there is a train dataset, the other is there too.
+        var manifests: [DatasetManifest] = []
+        for sink in sinks.reversed() { manifests.insert(try sink.finish(), at: 0) }
+        record.isComplete = true
+        try record.write(in: output)
+        self.record = record
+        return IngestSummary(manifests: manifests, emptyDocuments: record.sides[0].next.emptyDocuments)
+    }
+}

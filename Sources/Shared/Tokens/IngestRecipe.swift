@@ -1,0 +1,62 @@
+// What decides the bytes of a dataset: settings and inputs. It is stored beside the dataset as `ingest.json`, so that
+// `--resume` can tell whether it is asked to go on with the same work. Threads are not part of it.
+
+internal import Bytes
+
+/// Settings and inputs of an ingest, validated.
+public struct IngestRecipe: Sendable, Equatable {
+    /// Paths; `-` is standard input.
+    public var inputs: [String]
+    public var format: DocumentFormat
+    /// Separator line of `text`; nil when a file is a document.
+    public var separator: String?
+    /// Field of `jsonl`.
+    public var field = "text"
+    /// The id that ends documents in `ids-u16` and `ids-u32`; nil when a file is a document.
+    public var endOfDocument: Int?
+    public var vocabularySize: Int
+    public var tokenizer: TokenizerRecord
+    /// Part of the documents that goes to `validation`, 0 < part < 1; nil for one dataset.
+    public var validation: Double?
+    public var shardTokens = DatasetWriter.defaultShardTokens
+    public var level = DatasetWriter.defaultLevel
+
+    /// Text through a tokenizer.
+    public init(inputs: [String], format: DocumentFormat, tokenizer: any Tokenizer) {
+        precondition(!format.holdsIds, "\(format.rawValue) holds ids, which need no tokenizer")
+        self.inputs = inputs
+        self.format = format
+        vocabularySize = tokenizer.vocabularySize
+        self.tokenizer = tokenizer.record
+        endOfDocument = nil
+    }
+
+    /// Ids made elsewhere.
+    public init(inputs: [String], format: DocumentFormat, vocabularySize: Int, endOfDocument: Int?) {
+        precondition(format.holdsIds, "\(format.rawValue) needs a tokenizer")
+        self.inputs = inputs
+        self.format = format
+        self.vocabularySize = vocabularySize
+        self.endOfDocument = endOfDocument
+        tokenizer = TokenizerRecord(name: "ids", endOfDocument: endOfDocument)
+    }
+
+    /// One line per setting; equal recipes give equal bytes. Sizes of regular files belong to it, so that a changed
+    /// input is noticed.
+    /// - Parameter sizes: of the inputs, null for what has none.
+    func json(sizes: [Int?]) -> JSON {
+        [
+            "format": .string(format.rawValue),
+            "separator": separator.map(JSON.string) ?? .null,
+            "field": .string(field),
+            "end_of_document": endOfDocument.map(JSON.integer) ?? .null,
+            "vocabulary_size": .integer(vocabularySize),
+            "tokenizer": tokenizer.json,
+            "validation": validation.map(JSON.number) ?? .null,
+            "shard_tokens": .integer(shardTokens),
+            "level": .integer(level),
+            "inputs": .array(
+                zip(inputs, sizes).map { ["name": .string($0), "bytes": $1.map(JSON.integer) ?? .null] }),
+        ]
+    }
+}

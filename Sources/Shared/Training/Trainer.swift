@@ -1,0 +1,141 @@
+// One step: forward, backward, clip, update. A step is one batch; it is cut into micro-batches for memory's sake and
+// into lanes for the recipe's, and neither cut is seen in the bits (lanes are part of the recipe, so theirs is chosen
+// once and for all).
+
+public import Batches
+public import Bytes
+public import Kernels
+public import Models
+internal import Optimizers
+
+/// What one step did.
+public struct StepReport: Sendable, Equatable {
+    /// Steps done, this one included.
+    public let step: Int
+    /// Mean loss in nats a target; NaN when the batch had no target.
+    public let loss: Double
+    /// Global norm of the gradient before clipping.
+    public let gradientNorm: Double
+    public let learningRate: Double
+    /// Targets learned from.
+    public let tokens: Int
+    /// False when the update was left out because loss or gradient was not finite.
+    public let isApplied: Bool
+}
+
+/// A model, its optimizer and where the run stands. Not for concurrent use.
+public final class Trainer {
+    public let model: Transformer
+    public internal(set) var state: TrainingState
+    let optimizer: AdamW
+    private let schedule: Schedule
+    private let gradients: [Gradients]
+    private let batch: ModelBatch
+    private let losses: Tensor
+
+    /// - Parameters:
+    ///   - rows, length: the largest micro-batch.
+    ///   - state: where the run stands; parameters and moments are loaded or initialized afterwards.
+    public init(
+        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, state: TrainingState
+    ) {
+        self.state = state
+        let recipe = state.recipe
+        model = Transformer(
+            configuration: configuration, engine: engine, rows: rows, length: length, training: true)
+        let layout = model.layout
+        optimizer = AdamW(
+            count: layout.count,
+            groups: layout.tensors.map { ParameterGroup(offset: $0.offset, count: $0.count, decays: $0.decays) },
+            beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, weightDecay: recipe.weightDecay,
+            clip: recipe.clip)
+        schedule = Schedule(
+            peak: recipe.learningRate, floor: recipe.minimumLearningRate, warmupSteps: recipe.warmupSteps,
+            steps: recipe.scheduleSteps)
+        gradients = (0..<recipe.lanes).map { _ in Gradients(configuration, layout: layout) }
+        batch = ModelBatch(capacity: rows * length)
+        losses = Tensor(zeroed: rows * length)
+    }
+
+    /// Learns from one batch. Rows [l·B/lanes, (l+1)·B/lanes) belong to lane l.
+    /// - Parameters:
+    ///   - microBatches: parts that the batch is cut into; at most `rows` rows a part must have been planned for.
+    ///   - isInterrupted: asked between parts; when it says yes the step is given up and nothing has changed.
+    /// - Returns: nil when interrupted.
+    /// - Throws: `Fault` (bad data) for an id that the model does not have; nothing has changed.
+    public func step(
+        _ tokens: TokenBatch, microBatches: Int = 1, isInterrupted: () -> Bool = { false }
+    ) throws(Fault) -> StepReport? {
+        let count = tokens.lossPositions
+        let lanes = gradients.count
+        let part = (tokens.rows + microBatches - 1) / microBatches
+        for lane in gradients { lane.zero() }
+        var sum = 0.0
+        for lane in 0..<lanes {
+            var row = lane * tokens.rows / lanes
+            let end = (lane + 1) * tokens.rows / lanes
+            while row < end {
+                if isInterrupted() { return nil }
+                // A part ends where a lane ends or where the next micro-batch begins.
+                let stop = min(end, (row / part + 1) * part)
+                try fill(tokens, rows: row..<stop, weight: count > 0 ? Float(1 / Double(count)) : 0)
+                let losses = losses.slice(0, (stop - row) * tokens.length)
+                model.accumulate(batch, into: gradients[lane], losses: losses)
+                sum = Trainer.add(losses, to: sum)
+                row = stop
+            }
+        }
+        let engine = model.engine
+        for lane in gradients { lane.finish(engine) }
+        Gradients.reduce(gradients, engine)
+        let gradient = gradients[0].flat
+        let loss = count > 0 ? sum / Double(count) : .nan
+        let norm = AdamW.globalNorm(gradient, engine)
+        let rate = schedule.rate(afterSteps: state.step)
+        // The guard: what is not finite touches neither parameters nor moments.
+        let isApplied =
+            loss.isFinite
+            && optimizer.update(
+                model.parameters, gradient: gradient, norm: norm, learningRate: rate, t: state.updates + 1, engine)
+        state.step += 1
+        state.tokens += count
+        state.cursor = tokens.cursor
+        if isApplied {
+            state.updates += 1
+            state.guardState.consecutive = 0
+        } else {
+            state.guardState.skipped += 1
+            state.guardState.consecutive += 1
+        }
+        return StepReport(
+            step: state.step, loss: loss, gradientNorm: norm, learningRate: rate, tokens: count, isApplied: isApplied)
+    }
+
+    /// Mean loss in nats a target over a whole batch stream; nil when interrupted.
+    public func evaluate(
+        _ source: any ByteSource, isInterrupted: () -> Bool = { false }
+    ) throws(Fault) -> Evaluation? {
+        var reader = try BatchStreamReader(source)
+        return try Evaluation.measure(
+            model, &reader, name: source.name, batch: batch, losses: losses, isInterrupted: isInterrupted)
+    }
+
+    private func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float) throws(Fault) {
+        try batch.fill(tokens, rows: rows, weight: weight, vocabularySize: model.configuration.vocabularySize)
+    }
+
+    /// Adds float losses in double, in order of position, so that the sum does not depend on how rows were split.
+    static func add(_ losses: Tensor, to sum: Double) -> Double {
+        var sum = sum
+        for index in 0..<losses.count { sum += Double(losses[index]) }
+        return sum
+    }
+}
+
+extension ModelBatch {
+    func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float, vocabularySize: Int) throws(Fault) {
+        try fill(
+            rows: rows, length: tokens.length, inputs: tokens.inputs, targets: tokens.targets,
+            segmentEnds: tokens.segmentEnds, lossMask: tokens.lossMask, weight: weight, vocabularySize: vocabularySize)
+    }
+}

@@ -1,0 +1,351 @@
+// A run from its stream to its checkpoints: next batch, step, evaluate, save, and every way it can end. After any of
+// them the directory holds a checkpoint from which the run goes on to the same bytes.
+
+public import Batches
+public import Bytes
+public import Checkpoints
+public import Kernels
+public import Metrics
+public import Models
+public import SystemPackage
+
+/// What may change from one start of a run to the next without changing its numbers.
+public struct TrainingOptions: Sendable {
+    /// Parts that a batch is cut into.
+    public var microBatches = 1
+    /// A saved batch stream to evaluate on.
+    public var validation: String?
+    /// Steps between evaluations; 0 = only at the end.
+    public var evaluateEvery = 0
+    /// Steps between checkpoints; 0 = only at the end.
+    public var saveEvery = 0
+    /// Checkpoints kept beside those that links point at; 0 = all.
+    public var keep = 0
+    /// Go on although the stream is of other data or begins elsewhere than the checkpoint says.
+    public var acceptsNewData = false
+    /// Skipped steps in a row after which the run gives up.
+    public var patience = 10
+    /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
+    public var tokenizer: FilePath?
+
+    public init() {}
+}
+
+/// How a run ended.
+public enum TrainingOutcome: Sendable, Equatable {
+    case complete
+    /// The stream ended first.
+    case exhausted
+    case interrupted
+}
+
+/// What a run tells while it goes.
+public enum TrainingEvent {
+    case planned(MemoryPlan)
+    case stepped(StepReport, tokensPerSecond: Double)
+    case evaluated(step: Int, Evaluation)
+    case saved(step: Int, FilePath)
+    case skippedCheckpoint(RunDirectory.Skipped)
+}
+
+/// One run in one directory. Holds the directory's lock while it lives.
+public final class TrainingRun {
+    public let directory: RunDirectory
+    public private(set) var state: TrainingState
+    private let configuration: ModelConfiguration
+    private let engine: Engine
+    private let options: TrainingOptions
+    /// Parameters to begin from: the run's own checkpoint, or another model's.
+    private let origin: Checkpoint?
+    private let isResumed: Bool
+    private let report: (TrainingEvent) -> Void
+    private var savedStep: Int?
+    /// Name and content of the tokenizer file that every checkpoint carries.
+    private let tokenizer: (name: String, bytes: [UInt8])?
+
+    /// A new run.
+    /// - Parameter origin: a checkpoint whose parameters to begin from; nil = random ones.
+    /// - Throws: `Fault` when the directory has a run already.
+    public init(
+        new path: FilePath, configuration: ModelConfiguration, origin: Checkpoint? = nil, state: TrainingState,
+        options: TrainingOptions, engine: Engine, report: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws(Fault) {
+        directory = try RunDirectory(path, access: .write)
+        guard try directory.steps().isEmpty else {
+            throw Fault(
+                .usage, "\(quoted(path.string)) has a run already",
+                hint: "train-step --resume \(path.string) goes on with it; or choose another directory")
+        }
+        self.configuration = configuration
+        self.origin = origin
+        self.state = state
+        self.options = options
+        self.engine = engine
+        self.report = report
+        isResumed = false
+        if let path = options.tokenizer {
+            tokenizer = (path.lastComponent?.string ?? "tokenizer", try InputFile(path).readAll(limit: 1 << 28))
+        } else {
+            tokenizer = nil
+        }
+    }
+
+    /// A run that goes on from its latest valid checkpoint.
+    /// - Parameter adjust: may change the steps to go to.
+    /// - Throws: `Fault` when the directory has no run, or none of its checkpoints is valid.
+    public init(
+        resuming path: FilePath, options: TrainingOptions, engine: Engine,
+        adjust: (inout TrainingState) throws(Fault) -> Void = { _ in },
+        report: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws(Fault) {
+        guard FileSystem.kind(of: path) == .directory else {
+            throw Fault(.noInput, "no run in \(quoted(path.string))", hint: "train-step --run DIR --model FILE begins one")
+        }
+        directory = try RunDirectory(path, access: .write)
+        guard let found = try directory.latestValid() else {
+            throw Fault(
+                .noInput, "no checkpoint in \(quoted(path.string))",
+                hint: "train-step --run DIR --model FILE begins a run")
+        }
+        for skipped in found.skipped { report(.skippedCheckpoint(skipped)) }
+        let name = found.checkpoint.path.string
+        configuration = try ModelConfiguration(json: found.checkpoint.configuration(), name: name + "/config.json")
+        state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
+        try adjust(&state)
+        origin = found.checkpoint
+        self.options = options
+        self.engine = engine
+        self.report = report
+        isResumed = true
+        tokenizer = try found.checkpoint.tokenizerName().map { name throws(Fault) in
+            (name, try found.checkpoint.read(name))
+        }
+        savedStep = found.step
+    }
+
+    /// Trains on a batch stream until the last step, the stream's end or an interruption.
+    /// - Parameters:
+    ///   - isInterrupted: asked often; when it says yes, the run saves and returns.
+    ///   - describe: makes run.json once the data are known.
+    /// - Throws: `Fault` for a broken stream (what was applied is saved first), a full disk, and the like.
+    public func train(
+        on source: any ByteSource & Sendable, isInterrupted: () -> Bool = { false },
+        describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
+    ) throws -> TrainingOutcome {
+        if state.step >= state.steps {
+            if !isResumed { try saveInitial(describe) }
+            return .complete
+        }
+        let stream = try BatchPrefetcher(source)
+        guard let first = wait(for: stream, isInterrupted) else {
+            // Nothing was learned; a new run leaves its beginning, so that it can be resumed.
+            if !isResumed { try saveInitial(describe) }
+            return .interrupted
+        }
+        guard case .head(let head) = first else {
+            if case .failure(let fault) = first { throw fault }
+            throw Fault.badData(source.name, "expected a batch stream")
+        }
+        try accept(head, name: source.name)
+        let trainer = try makeTrainer(head)
+        let clock = try prepareMetrics()
+        try describe(head, configuration, state).write(run: directory.path)
+        if !isResumed { try save(trainer) }
+        return try loop(trainer, stream, source.name, MetricsWriter(run: directory.path), clock, isInterrupted)
+    }
+
+    private func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
+        while true {
+            if isInterrupted() { return nil }
+            if let item = stream.next(milliseconds: 100) { return item }
+        }
+    }
+
+    private func loop(
+        _ trainer: Trainer, _ stream: BatchPrefetcher, _ name: String, _ metrics: MetricsWriter, _ clock: TrainingClock,
+        _ isInterrupted: () -> Bool
+    ) throws -> TrainingOutcome {
+        func interrupted() throws -> TrainingOutcome {
+            try metrics.synchronize()
+            try save(trainer)
+            return .interrupted
+        }
+        var clock = clock
+        // An interruption may have cut the evaluation that was due where the run stopped.
+        if isResumed, isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
+            return try interrupted()
+        }
+        while trainer.state.step < trainer.state.steps {
+            guard let item = wait(for: stream, isInterrupted) else { return try interrupted() }
+            switch item {
+            case .head: throw Fault.badData(name, "a second HEAD in the stream")
+            case .failure(let fault):
+                try metrics.synchronize()
+                try save(trainer)
+                throw Fault(
+                    fault.kind, fault.message,
+                    hint: "step \(trainer.state.step) is saved; train-step --resume goes on from there")
+            case .end:
+                try finish(trainer, metrics, clock, isInterrupted)
+                return .exhausted
+            case .batch(let batch):
+                guard
+                    let step = try trainer.step(batch, microBatches: options.microBatches, isInterrupted: isInterrupted)
+                else { return try interrupted() }
+                let speed = clock.advance(tokens: step.tokens)
+                try metrics.append(clock.record(step, trainer.state, speed))
+                report(.stepped(step, tokensPerSecond: speed))
+                if trainer.state.guardState.consecutive >= options.patience {
+                    try metrics.synchronize()
+                    try save(trainer)
+                    throw Fault(
+                        .badData, "loss or gradient was not finite in \(options.patience) steps in a row, up to step \(step.step)",
+                        hint: "the parameters are those before them; a lower learning rate may help")
+                }
+                if isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
+                    return try interrupted()
+                }
+                if options.saveEvery > 0 && step.step % options.saveEvery == 0 && step.step < trainer.state.steps {
+                    try metrics.synchronize()
+                    try save(trainer)
+                }
+            }
+        }
+        trainer.state.status = .complete
+        try finish(trainer, metrics, clock, isInterrupted)
+        return .complete
+    }
+
+    /// The last evaluation, unless the one just made was it, and the last checkpoint.
+    private func finish(
+        _ trainer: Trainer, _ metrics: MetricsWriter, _ clock: TrainingClock, _ isInterrupted: () -> Bool
+    ) throws {
+        if options.validation != nil && !isEvaluationDue(trainer) {
+            _ = try evaluate(trainer, metrics, clock, isInterrupted, isPeriodic: false)
+        }
+        try metrics.synchronize()
+        try save(trainer)
+    }
+
+    private func isEvaluationDue(_ trainer: Trainer) -> Bool {
+        options.validation != nil && options.evaluateEvery > 0 && trainer.state.step > 0
+            && trainer.state.step % options.evaluateEvery == 0
+    }
+
+    /// - Parameter isPeriodic: only evaluations at fixed steps count for `best`: where a run was cut must not show.
+    /// - Returns: false when interrupted.
+    private func evaluate(
+        _ trainer: Trainer, _ metrics: MetricsWriter, _ clock: TrainingClock, _ isInterrupted: () -> Bool,
+        isPeriodic: Bool = true
+    ) throws -> Bool {
+        guard let path = options.validation else { return true }
+        guard let result = try trainer.evaluate(try FileSource.open(path), isInterrupted: isInterrupted) else {
+            return false
+        }
+        try metrics.append(clock.record(result, trainer.state))
+        report(.evaluated(step: trainer.state.step, result))
+        if isPeriodic && result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
+            trainer.state.best = .init(step: trainer.state.step, validationLoss: result.loss)
+            try metrics.synchronize()
+            try save(trainer)
+        }
+        return true
+    }
+
+    private func save(_ trainer: Trainer) throws {
+        state = trainer.state
+        let step = state.step
+        var links: Set<RunDirectory.Link> = [.latest]
+        if state.guardState.consecutive == 0 { links.insert(.lastGood) }
+        if state.best?.step == step { links.insert(.best) }
+        let path = try directory.save(step: step, links: links) { writer in
+            try trainer.write(writer)
+            if let (name, bytes) = tokenizer { try writer.write(bytes, to: name) }
+        }
+        if savedStep != step { report(.saved(step: step, path)) }
+        savedStep = step
+        if options.keep > 0 { _ = try directory.retain(options.keep) }
+    }
+
+    /// What a run leaves that has read nothing: its parameters at step 0.
+    private func saveInitial(_ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription) throws {
+        let trainer = Trainer(configuration: configuration, engine: engine, rows: 1, length: 1, state: state)
+        try begin(trainer)
+        try describe(nil, configuration, state).write(run: directory.path)
+        try save(trainer)
+    }
+
+    /// Loads what the run goes on from, or makes the first parameters.
+    private func begin(_ trainer: Trainer) throws {
+        if isResumed, let origin {
+            try trainer.load(origin)
+        } else if let origin {
+            try trainer.model.load(origin)
+        } else {
+            trainer.model.initialize(seed: state.recipe.seed)
+        }
+    }
+
+    private func makeTrainer(_ head: StreamHead) throws -> Trainer {
+        var length = head.length
+        if let path = options.validation {
+            // The longest row decides what is planned for; a validation stream that cannot be read is told now.
+            length = max(length, try BatchStreamReader(try FileSource.open(path)).head.length)
+        }
+        let part = (head.rows + options.microBatches - 1) / options.microBatches
+        let rows = max(1, (part * head.length + length - 1) / length)
+        report(
+            .planned(
+                Transformer.plan(
+                    configuration, engine: engine, rows: rows, length: length, training: true,
+                    lanes: state.recipe.lanes)))
+        let trainer = Trainer(configuration: configuration, engine: engine, rows: rows, length: length, state: state)
+        try begin(trainer)
+        return trainer
+    }
+
+    /// Holds the stream against the model and against what the run was fed before.
+    private func accept(_ head: StreamHead, name: String) throws(Fault) {
+        if head.vocabularySize > configuration.vocabularySize {
+            throw .badData(
+                name, "ids up to \(head.vocabularySize - 1), the model has \(configuration.vocabularySize)",
+                hint: "set vocab_size in the model's configuration to \(head.vocabularySize) or more")
+        }
+        if head.length > configuration.maximumPositions {
+            throw .badData(
+                name, "rows of \(head.length) tokens, the model's max_position_embeddings is \(configuration.maximumPositions)")
+        }
+        if options.microBatches > head.rows {
+            throw Fault(.usage, "\(options.microBatches) micro-batches of a batch of \(head.rows) rows")
+        }
+        let data = TrainingState.Data(
+            dataset: head.dataset.description, recipe: head.recipe, length: head.length,
+            vocabularySize: head.vocabularySize, endOfDocument: head.endOfDocument.map(Int.init),
+            tokenizer: head.tokenizer)
+        defer { state.data = data }
+        guard let before = state.data, !options.acceptsNewData else { return }
+        let hint = "--accept-new-data goes on with other data"
+        if before.dataset != data.dataset {
+            throw .badData(name, "dataset \(data.dataset), the run was fed \(before.dataset)", hint: hint)
+        }
+        if before.recipe != data.recipe {
+            throw .badData(
+                name, "recipe \(data.recipe), the run was fed \(before.recipe): seed, length, order or packing differ", hint: hint)
+        }
+        let isAtCursor =
+            state.cursor == TrainingState.startCursor
+            ? (try? Cursor(parsing: head.start))?.rows == 0 : head.start == state.cursor
+        if !isAtCursor {
+            throw .badData(
+                name, "the stream begins at \(quoted(head.start)), the checkpoint goes on at \(quoted(state.cursor))",
+                hint: "tok-pack --cursor \"$(ckpt-tool get \(directory.path.string)/latest cursor)\" …")
+        }
+    }
+
+    /// Drops metrics of steps that will be done again; the clock goes on where the records that stay end.
+    private func prepareMetrics() throws -> TrainingClock {
+        guard isResumed else { return TrainingClock(secondsBefore: 0) }
+        _ = try MetricsWriter.truncate(run: directory.path, afterStep: state.step)
+        return TrainingClock(secondsBefore: try TrainingClock.lastSeconds(run: directory.path))
+    }
+}

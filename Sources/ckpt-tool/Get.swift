@@ -1,0 +1,47 @@
+// One value for a shell: `tok-pack --cursor "$(ckpt-tool get RUN/latest cursor)"`.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import SystemPackage
+
+struct Get: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print one value of state.json, config.json or manifest.json.",
+        discussion: """
+            EXAMPLE: ckpt-tool get runs/first/latest cursor
+
+            KEY is a dotted path (recipe.seed, files.0.name), looked for in state.json, then config.json, then
+            manifest.json; state.KEY, config.KEY and manifest.KEY look in one of them. A string is printed as it is,
+            anything else as JSON.
+            """)
+
+    @Argument(help: "A checkpoint, or a run for its latest.")
+    var checkpoint: String
+
+    @Argument(help: "A dotted path.")
+    var key: String
+
+    func run() throws {
+        let documents = try self.documents(Checkpoint.find(FilePath(checkpoint)))
+        for (name, document) in documents {
+            let rest = key.hasPrefix(name + ".") ? String(key.dropFirst(name.count + 1)) : nil
+            if let value = document.value(at: key) ?? rest.flatMap({ document.value(at: $0) }) {
+                try FileSink.standardOutput.write((value.stringValue ?? value.compact) + "\n")
+                return
+            }
+        }
+        let known = documents.flatMap { $0.document.objectValue?.keys ?? [] }.map(printable).joined(separator: " ")
+        throw Fault(
+            .badData, "\(quoted(checkpoint)) has no key \(quoted(key))", hint: "its keys are \(known)")
+    }
+
+    private func documents(_ checkpoint: Checkpoint) throws -> [(name: String, document: JSON)] {
+        var documents: [(String, JSON)] = []
+        if checkpoint.manifest?[Checkpoint.stateName] != nil { documents.append(("state", try checkpoint.state())) }
+        documents.append(("config", try checkpoint.configuration()))
+        if let manifest = checkpoint.manifest { documents.append(("manifest", manifest.json)) }
+        return documents
+    }
+}

@@ -1,0 +1,58 @@
+// One line a tensor, or one line a checkpoint of a run, tab-separated for cut and awk.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import SystemPackage
+
+struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List a checkpoint's tensors or a run's checkpoints, one a line, tab-separated.",
+        discussion: """
+            EXAMPLE: ckpt-tool list runs/first/latest | cut -f 1
+
+            Of a checkpoint: name, dtype, shape. Of a run: name, step, links or -, and ok or what is wrong.
+            """)
+
+    @Flag(help: "List the optimizer's tensors.")
+    var optimizer = false
+
+    @Argument(help: "A checkpoint or a run.")
+    var path: String
+
+    func run() throws {
+        let output = BufferedSink(FileSink.standardOutput)
+        if RunDirectory.isRun(FilePath(path)) && !optimizer {
+            try listRun(to: output)
+        } else {
+            let checkpoint = try Checkpoint.find(FilePath(path))
+            let tensors = optimizer ? try checkpoint.requireOptimizer() : checkpoint.model
+            for entry in tensors.entries {
+                let shape = JSON.array(entry.shape.map { .integer($0) }).compact
+                try output.write("\(printable(entry.name))\t\(entry.dtype)\t\(shape)\n")
+            }
+        }
+        try output.flush()
+    }
+
+    private func listRun(to output: BufferedSink) throws {
+        let run = try RunDirectory(FilePath(path), access: .read)
+        for step in try run.steps() {
+            let links = RunDirectory.Link.allCases.filter { run.step(of: $0) == step.step }.map(\.rawValue)
+            let finding = Checkpoint.verify(run.path(of: step.step), deep: false).first?.message ?? "ok"
+            let named = links.isEmpty ? "-" : links.joined(separator: ",")
+            try output.write("\(step.name)\t\(step.step)\t\(named)\t\(finding)\n")
+        }
+    }
+}
+
+extension Checkpoint {
+    /// The optimizer's tensors, or an error that says there are none.
+    func requireOptimizer() throws(Fault) -> TensorSet {
+        guard let optimizer else {
+            throw Fault(.noInput, "\(quoted(path.string)) has no '\(Checkpoint.optimizerName)'")
+        }
+        return optimizer
+    }
+}

@@ -1,0 +1,69 @@
+// A checkpoint's model, ready to run: what sample, evaluate and logits begin with.
+
+import Bytes
+import Checkpoints
+import Kernels
+import Models
+import SystemPackage
+import Tokens
+import Training
+
+struct LoadedModel {
+    let model: Transformer
+    let checkpoint: Checkpoint
+
+    /// - Parameters:
+    ///   - length: the longest row, at most `max_position_embeddings`; nil = just that.
+    ///   - rows: rows at once.
+    init(_ path: String, rows: Int = 1, length: Int?, threads: Int) throws {
+        checkpoint = try Checkpoint.find(FilePath(path))
+        let name = checkpoint.path.appending(Checkpoint.configurationName).string
+        let configuration = try ModelConfiguration(json: checkpoint.configuration(), name: name)
+        if let length, length > configuration.maximumPositions {
+            throw Fault(
+                .usage,
+                "\(length) positions, the model's max_position_embeddings is \(configuration.maximumPositions)")
+        }
+        model = Transformer(
+            configuration: configuration, engine: try Engine(threads: threads), rows: rows,
+            length: length ?? configuration.maximumPositions, training: false)
+        try model.load(checkpoint)
+    }
+
+    /// The tokenizer that the run's data were made with.
+    /// - Throws: `Fault` when the checkpoint does not say, or names one that this program does not have.
+    func tokenizer() throws -> (tokenizer: any Tokenizer, endOfDocument: UInt32?) {
+        let data = checkpoint.manifest?[Checkpoint.stateName] == nil ? nil : try checkpoint.state()["data"]
+        guard let tokenizer = data?["tokenizer"], !tokenizer.isNull else {
+            throw Fault.badData(
+                checkpoint.path.string, "the checkpoint does not say which tokenizer it was trained with",
+                hint: "--ids takes and prints token ids")
+        }
+        let name = tokenizer["name"]?.stringValue ?? ""
+        guard name == "bytes" else {
+            throw Fault.badData(
+                checkpoint.path.string, "this program has no tokenizer \(quoted(name))",
+                hint: "--ids takes and prints token ids")
+        }
+        return (BytesTokenizer(), data?["end_of_document"]?.intValue.map { UInt32($0) })
+    }
+}
+
+/// Ids separated by commas.
+func parseIds(_ text: String) throws -> [UInt32] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+        guard let id = UInt32(part.trimmingSpaces) else {
+            throw Fault(.usage, "\(quoted(String(part))) is no token id", hint: "ids are separated by commas: 256,72,101")
+        }
+        return id
+    }
+}
+
+extension Substring {
+    fileprivate var trimmingSpaces: Substring {
+        var text = self
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}

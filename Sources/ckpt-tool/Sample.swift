@@ -1,0 +1,105 @@
+// Text from a model, id by id with a cache of keys and values, written as it comes.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import Models
+import Tokens
+
+struct Sample: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Generate text.",
+        discussion: """
+            EXAMPLE: ckpt-tool sample runs/first/latest --prompt 'Once upon' --temperature 0.8 --seed 1
+
+            The prompt is printed, then what the model adds, until it ends the document or --tokens are made. The same
+            seed gives the same text.
+            """)
+
+    @Option(help: "How the document begins.")
+    var prompt = ""
+
+    @Option(help: ArgumentHelp("The prompt as token ids, separated by commas; ids are printed too.", valueName: "ids"))
+    var ids: String?
+
+    @Option(help: ArgumentHelp("Ids to generate at most.", valueName: "n"))
+    var tokens = 256
+
+    @Option(help: ArgumentHelp("Logits are divided by it; 0 = always the most likely id.", valueName: "x"))
+    var temperature = 1.0
+
+    @Option(help: ArgumentHelp("Draw only from the most likely ids that reach this probability.", valueName: "p"))
+    var topP = 1.0
+
+    @Option(help: ArgumentHelp("Draw only from this many of the most likely ids; 0 = all.", valueName: "k"))
+    var topK = 0
+
+    @Option(help: ArgumentHelp("Seed.", valueName: "s"))
+    var seed: UInt64 = 0
+
+    @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
+    var threads = 0
+
+    @Argument(help: "A checkpoint, or a run for its latest.")
+    var checkpoint: String
+
+    func run() throws {
+        var recipe = SamplingRecipe()
+        recipe.temperature = temperature
+        recipe.topP = topP
+        recipe.topK = topK
+        recipe.seed = seed
+        try recipe.validate()
+        if tokens < 0 { throw Fault(.usage, "--tokens is \(tokens), expected 0 or more") }
+        let loaded = try LoadedModel(checkpoint, length: 1, threads: threads)
+        let output = FileSink.standardOutput
+        if let ids {
+            let begin = try parseIds(ids)
+            try output.write(begin.map(String.init).joined(separator: ","))
+            try generate(loaded.model, begin, recipe, end: nil) { try output.write(",\($0)") }
+        } else {
+            let (tokenizer, end) = try loaded.tokenizer()
+            let text = Array(prompt.utf8)
+            // A document begins after the end of another: that is how the model learned to begin.
+            let begin = (end.map { [$0] } ?? []) + tokenizer.ids(text)
+            if begin.isEmpty { throw Fault(.usage, "an empty prompt, and the data have no end-of-document id") }
+            try output.write(text)
+            try generate(loaded.model, begin, recipe, end: end) { try output.write(tokenizer.decode([$0])) }
+        }
+        try output.write("\n")
+    }
+
+    private func generate(
+        _ model: Transformer, _ begin: [UInt32], _ recipe: SamplingRecipe, end: UInt32?,
+        _ emit: (UInt32) throws -> Void
+    ) throws {
+        let limit = model.configuration.maximumPositions
+        guard begin.count <= limit else {
+            throw Fault(.usage, "a prompt of \(begin.count) ids, the model has \(limit) positions")
+        }
+        let generator = Generator(model, length: min(begin.count + tokens, limit))
+        for id in begin { try generator.feed(id) }
+        for made in 0..<tokens {
+            let id = generator.sample(recipe)
+            if id == end { return }
+            try emit(id)
+            if begin.count + made + 1 >= limit {
+                StandardError.writeLine("ckpt-tool: stopped at the model's \(limit) positions")
+                return
+            }
+            if made + 1 < tokens { try generator.feed(id) }
+        }
+    }
+}
+
+extension Tokenizer {
+    /// The ids of a text, without an end of document.
+    func ids(_ text: [UInt8]) -> [UInt32] {
+        let stored = encode(text)
+        switch type {
+        case .u16: return [UInt16](littleEndianBytes: stored[...]).map(UInt32.init)
+        case .u32: return [UInt32](littleEndianBytes: stored[...])
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// The checkpoint at a glance: where the run stood, what the model is, what lies on the disk.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import SystemPackage
+
+struct Show: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show step, configuration, files and tensors.",
+        discussion: "EXAMPLE: ckpt-tool show --json runs/first/latest | jq .parameters")
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Argument(help: "A checkpoint, or a run for its latest.")
+    var checkpoint: String
+
+    func run() throws {
+        let report = try Report(Checkpoint.find(FilePath(checkpoint)))
+        try FileSink.standardOutput.write(json ? report.json.compact + "\n" : report.text)
+    }
+}
+
+/// What `show` says, before it is laid out.
+private struct Report {
+    let checkpoint: Checkpoint
+    let configuration: JSON
+    let state: JSON?
+    let files: [(name: String, bytes: Int)]
+
+    /// Configuration keys worth a line, Llama's spelling and GPT-2's.
+    private static let configurationKeys = [
+        "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "intermediate_size", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "n_embd", "n_layer",
+        "n_head", "n_positions",
+    ]
+
+    init(_ checkpoint: Checkpoint) throws {
+        self.checkpoint = checkpoint
+        configuration = try checkpoint.configuration()
+        state = checkpoint.manifest?[Checkpoint.stateName] == nil ? nil : try checkpoint.state()
+        files = try checkpoint.fileNames().compactMap { name in
+            let path = checkpoint.path.appending(name)
+            return FileSystem.kind(of: path) == .file ? (name, try InputFile(path).size) : nil
+        }
+    }
+
+    var summary: JSONObject {
+        var summary = JSONObject()
+        for key in Report.configurationKeys { summary[key] = configuration[key] }
+        return summary
+    }
+
+    var json: JSON {
+        var fileSizes = JSONObject()
+        for file in files { fileSizes[file.name] = .integer(file.bytes) }
+        return [
+            "path": .string(checkpoint.path.string), "foreign": .bool(checkpoint.isForeign),
+            "step": state?["step"] ?? .null, "tokens": state?["tokens"] ?? .null,
+            "parameters": .integer(checkpoint.model.elementCount), "configuration": .object(summary),
+            "files": .object(fileSizes), "model": Report.json(checkpoint.model),
+            "optimizer": checkpoint.optimizer.map(Report.json) ?? .null,
+        ]
+    }
+
+    private static func json(_ tensors: TensorSet) -> JSON {
+        .array(
+            tensors.entries.map { entry in
+                [
+                    "name": .string(entry.name), "dtype": .string(entry.dtype.rawValue),
+                    "shape": .array(entry.shape.map { .integer($0) }), "bytes": .integer(entry.byteCount),
+                ]
+            })
+    }
+
+    var text: String {
+        var lines: [[String]] = [["checkpoint", printable(checkpoint.path.string)]]
+        if checkpoint.isForeign { lines.append(["", "foreign: no manifest, digests unknown"]) }
+        for key in ["step", "tokens"] {
+            if let value = state?[key] { lines.append([key, printable(value.compact)]) }
+        }
+        lines.append([
+            "parameters", "\(checkpoint.model.elementCount) in \(checkpoint.model.entries.count) tensors",
+        ])
+        for (key, value) in summary.members { lines.append([key, printable(value.stringValue ?? value.compact)]) }
+        for file in files { lines.append([printable(file.name), "\(file.bytes) bytes"]) }
+        var tensors = [["tensor", "dtype", "shape", "elements"]]
+        for entry in checkpoint.model.entries {
+            tensors.append([
+                printable(entry.name), entry.dtype.rawValue, "\(entry.shape)", "\(entry.elementCount)",
+            ])
+        }
+        return table(lines) + "\n" + table(tensors)
+    }
+}

@@ -1,0 +1,132 @@
+// The default subcommand: flags become a validated recipe, the library does the work.
+
+public import ArgumentParser
+private import Bytes
+private import CommandLine
+public import Tokens
+
+struct Make: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "make",
+        abstract: "Make a dataset (the default: the word 'make' may be left out).",
+        discussion: """
+            Example: tok-shard --tokenizer bytes --output corpus --format jsonl --validation 0.01 pages.jsonl
+
+            A document is a file, or what stands between --split-on lines, or a line of jsonl or ids-text. Empty \
+            documents are counted and not stored. The dataset's bytes do not depend on --threads.
+            """)
+
+    @Option(help: "Tokenizer: 'bytes' (ids 0-255 are the bytes, 256 ends a document) or a tokenizer file.")
+    var tokenizer: String?
+    @Option(help: "Directory to make; must be new or empty unless --resume.")
+    var output: String
+    @Option(help: "Format of the input: text, jsonl, ids-u16, ids-u32, ids-text.")
+    var format = DocumentFormat.text
+    @Option(help: ArgumentHelp("Field of jsonl that holds the text.", valueName: "name"))
+    var field = "text"
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Text: a line that separates documents and belongs to none.", valueName: "line"))
+    var splitOn: String?
+    @Option(help: ArgumentHelp("Vocabulary size of ids formats; every id is below it.", valueName: "V"))
+    var vocabSize: Int?
+    @Option(help: ArgumentHelp("ids-u16, ids-u32: the id that ends each document.", valueName: "id"))
+    var endOfDocument: Int?
+    @Option(help: ArgumentHelp("Part of the documents for OUTPUT/validation; the rest is OUTPUT/train.", valueName: "F"))
+    var validation: Double?
+    @Option(help: ArgumentHelp("A shard ends with the document that reaches this many tokens.", valueName: "N"))
+    var shardTokens = DatasetWriter.defaultShardTokens
+    @Option(help: ArgumentHelp("zstd level, 1 to 19.", valueName: "L"))
+    var level = DatasetWriter.defaultLevel
+    @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
+    var threads: Int?
+    @Flag(help: "Go on with a run that was interrupted.")
+    var resume = false
+    @Argument(help: "Files to read in order; '-' is standard input.")
+    var files: [String] = []
+
+    func run() throws {
+        if files.isEmpty {
+            try TokShard.helpIfInputIsTerminal()
+            throw Fault(.usage, "no input files", hint: "'-' reads standard input")
+        }
+        let threads = threads ?? Host.processors
+        if threads < 1 { throw Fault(.usage, "--threads \(threads): expected at least 1") }
+        let (recipe, tokenizer) = try makeRecipe()
+        Interruption.install()
+        var ingest = try Ingest(recipe, tokenizer: tokenizer, output: output, resume: resume)
+        var progress = Progress()
+        let begin = Host.monotonicClock
+        do {
+            let summary = try ingest.run(
+                threads: threads, isInterrupted: { Interruption.isRequested },
+                progress: { tokens in
+                    progress.update {
+                        "\(abbreviated(Double(tokens))) tokens, "
+                            + "\(abbreviated(Double(tokens) / max(0.001, Host.monotonicClock - begin))) tokens/s"
+                    }
+                })
+            progress.clear()
+            printLedger(summary)
+        } catch is IngestInterrupted {
+            progress.clear()
+            throw Exit(.interrupted, "interrupted: the same command with --resume goes on")
+        }
+    }
+
+    private func makeRecipe() throws -> (IngestRecipe, (any Tokenizer)?) {
+        if splitOn != nil && format != .text {
+            throw Fault(.usage, "--split-on is for --format text, not \(format.rawValue)")
+        }
+        if endOfDocument != nil && format != .ids16 && format != .ids32 {
+            throw Fault(.usage, "--end-of-document is for --format ids-u16 and ids-u32, not \(format.rawValue)")
+        }
+        var recipe: IngestRecipe
+        var encoder: (any Tokenizer)?
+        if format.holdsIds {
+            guard let vocabSize else { throw Fault(.usage, "--format \(format.rawValue) needs --vocab-size") }
+            if tokenizer != nil {
+                throw Fault(.usage, "--format \(format.rawValue) holds ids: --tokenizer has nothing to do")
+            }
+            recipe = IngestRecipe(
+                inputs: files, format: format, vocabularySize: vocabSize, endOfDocument: endOfDocument)
+        } else {
+            let found = try loadTokenizer()
+            if let vocabSize, vocabSize != found.vocabularySize {
+                throw Fault(
+                    .usage, "--vocab-size \(vocabSize): the tokenizer has a vocabulary of \(found.vocabularySize)")
+            }
+            recipe = IngestRecipe(inputs: files, format: format, tokenizer: found)
+            encoder = found
+        }
+        recipe.separator = splitOn
+        recipe.field = field
+        recipe.validation = validation
+        recipe.shardTokens = shardTokens
+        recipe.level = level
+        return (recipe, encoder)
+    }
+
+    private func loadTokenizer() throws -> any Tokenizer {
+        guard let tokenizer else {
+            throw Fault(.usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
+        }
+        if tokenizer == "bytes" { return BytesTokenizer() }
+        _ = try FileSource.open(tokenizer)
+        throw Fault.badData(
+            tokenizer, "no tokenizer that this release reads", hint: "the built-in tokenizer is 'bytes'")
+    }
+
+    /// Silence is success; but what was left out is said.
+    private func printLedger(_ summary: IngestSummary) {
+        guard summary.emptyDocuments > 0 || StandardError.isTerminal else { return }
+        let totals = summary.manifests.map(\.totals)
+        let documents = totals.reduce(0) { $0 + $1.documents }
+        let tokens = totals.reduce(0) { $0 + $1.tokens }
+        StandardError.writeLine(
+            "tok-shard: \(documents) documents, \(tokens) tokens stored; "
+                + "\(summary.emptyDocuments) empty documents left out")
+    }
+}
+
+extension DocumentFormat: ExpressibleByArgument {}

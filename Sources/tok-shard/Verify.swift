@@ -1,0 +1,37 @@
+// `tok-shard verify`: reads everything; silence and 0 when it is sound, a line a finding and 1 when it is not.
+
+internal import ArgumentParser
+private import Bytes
+private import CommandLine
+private import Tokens
+
+struct Verify: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check every byte of a dataset.", discussion: "Example: tok-shard verify corpus/train")
+
+    @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
+    var threads: Int?
+    @Argument(help: "The dataset directory.")
+    var dataset: String
+
+    func run() throws {
+        let threads = threads ?? Host.processors
+        if threads < 1 { throw Fault(.usage, "--threads \(threads): expected at least 1") }
+        let dataset = try Dataset(dataset)
+        let total = max(1, dataset.manifest.totals.tokens)
+        var progress = Progress()
+        let findings = try dataset.verify(
+            threads: threads,
+            report: { line in
+                progress.clear()
+                StandardError.writeLine("tok-shard: \(line)")
+            },
+            progress: { checked in
+                progress.update { "\(abbreviated(Double(checked))) tokens, \(checked * 100 / total) %" }
+            })
+        progress.clear()
+        if findings > 0 {
+            throw Exit(.no, "\(quoted(dataset.path)) is damaged: \(findings) \(findings == 1 ? "finding" : "findings")")
+        }
+    }
+}

@@ -1,0 +1,56 @@
+// What a person sees: the memory plan before the run, a progress line while it goes.
+
+import Bytes
+import Checkpoints
+import CommandLine
+import Models
+import Training
+
+final class Console {
+    private let quiet: Bool
+    private var progress: Progress
+    private var firstStep = 0
+    private var steps = 0
+    private let begin = Host.monotonicClock
+    /// Smoothed tokens a second.
+    private var speed = 0.0
+    private var validation: Double?
+
+    init(quiet: Bool) {
+        self.quiet = quiet
+        progress = Progress(quiet: quiet)
+    }
+
+    func begin(_ state: TrainingState) {
+        firstStep = state.step
+        steps = state.steps
+    }
+
+    func clear() { progress.clear() }
+
+    func report(_ event: TrainingEvent) {
+        switch event {
+        case .planned(let plan): if !quiet { show(plan) }
+        case .stepped(let step, let tokensPerSecond):
+            speed = speed == 0 ? tokensPerSecond : 0.9 * speed + 0.1 * tokensPerSecond
+            progress.update { line(step) }
+        case .evaluated(_, let evaluation): validation = evaluation.loss
+        case .saved: break
+        case .skippedCheckpoint(let skipped):
+            StandardError.writeLine("train-step: passed over \(quoted(skipped.name)): \(skipped.reason)")
+        }
+    }
+
+    private func line(_ step: StepReport) -> String {
+        let done = Double(step.step - firstStep)
+        let rest = (Host.monotonicClock - begin) / max(done, 1) * Double(steps - step.step)
+        let evaluated = validation.map { "  validation \(fixed($0, 4))" } ?? ""
+        return "step \(step.step)/\(steps)  loss \(fixed(step.loss, 4))\(evaluated)  "
+            + "\(abbreviated(speed))tokens/s  ETA \(duration(rest))"
+    }
+
+    private func show(_ plan: MemoryPlan) {
+        let parts = plan.entries.map { "\($0.name) \(abbreviated(Double($0.bytes)))B" }.joined(separator: ", ")
+        StandardError.writeLine("train-step: memory \(abbreviated(Double(plan.total)))B: \(parts)")
+    }
+}

@@ -1,0 +1,87 @@
+// The options, as typed; `Request` turns them into a validated configuration.
+
+import ArgumentParser
+
+struct TargetOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Begin a run in this directory.", valueName: "dir"))
+    var run: String?
+
+    @Option(help: ArgumentHelp("Shape of a new model: a Hugging Face config.json.", valueName: "file"))
+    var model: String?
+
+    @Option(help: ArgumentHelp("Begin from the parameters of this checkpoint or model directory.", valueName: "ckpt"))
+    var from: String?
+
+    @Option(help: ArgumentHelp("Go on with the run in this directory.", valueName: "dir"))
+    var resume: String?
+
+    @Option(help: ArgumentHelp("Train to this step of the run.", valueName: "n"))
+    var steps: Int?
+
+    @Option(help: ArgumentHelp("A file to put beside the model in every checkpoint: its tokenizer.", valueName: "file"))
+    var tokenizer: String?
+}
+
+struct RecipeOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Steps that the schedule spans (default: --steps).", valueName: "m"))
+    var scheduleSteps: Int?
+
+    @Option(help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))
+    var seed: UInt64?
+
+    @Option(help: ArgumentHelp("Peak learning rate (default: 3e-4).", valueName: "rate"))
+    var learningRate: Double?
+
+    @Option(help: ArgumentHelp("Learning rate at the schedule's end (default: a tenth of the peak).", valueName: "rate"))
+    var minimumLearningRate: Double?
+
+    @Option(help: ArgumentHelp("Steps of linear warm-up (default: 0).", valueName: "n"))
+    var warmup: Int?
+
+    @Option(help: ArgumentHelp("Decay of matrices (default: 0.1).", valueName: "x"))
+    var weightDecay: Double?
+
+    @Option(help: ArgumentHelp("AdamW's first moment (default: 0.9).", valueName: "x"))
+    var beta1: Double?
+
+    @Option(help: ArgumentHelp("AdamW's second moment (default: 0.95).", valueName: "x"))
+    var beta2: Double?
+
+    @Option(help: ArgumentHelp("AdamW's epsilon (default: 1e-8).", valueName: "x"))
+    var epsilon: Double?
+
+    @Option(help: ArgumentHelp("Largest norm of a gradient; 0 clips nothing (default: 1).", valueName: "norm"))
+    var clip: Double?
+
+    @Option(help: ArgumentHelp("Lanes a step's rows are summed in, a power of 2 (default: 1).", valueName: "n"))
+    var lanes: Int?
+}
+
+struct WorkOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Parts a batch is cut into, to save memory.", valueName: "k"))
+    var microBatches = 1
+
+    @Option(help: ArgumentHelp("A saved batch stream to evaluate on.", valueName: "file"))
+    var validation: String?
+
+    @Option(help: ArgumentHelp("Steps between evaluations; 0 = only at the end.", valueName: "n"))
+    var evalEvery = 0
+
+    @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end.", valueName: "n"))
+    var saveEvery = 0
+
+    @Option(help: ArgumentHelp("Checkpoints to keep beside latest, best and last-good; 0 = all.", valueName: "n"))
+    var keep = 0
+
+    @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
+    var threads = 0
+
+    @Option(help: ArgumentHelp("Skipped steps in a row after which the run gives up.", valueName: "n"))
+    var patience = 10
+
+    @Flag(help: "Resume on a stream of other data, or one that begins elsewhere.")
+    var acceptNewData = false
+
+    @Flag(help: "No memory plan and no progress line.")
+    var quiet = false
+}

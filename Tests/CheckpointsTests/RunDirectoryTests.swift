@@ -1,0 +1,194 @@
+import Bytes
+import Checkpoints
+import SystemPackage
+import Testing
+
+@Suite struct RunDirectoryTests {
+    private let scratch: Scratch
+    private let path: FilePath
+
+    init() throws {
+        scratch = try Scratch()
+        path = scratch.path.appending("run")
+    }
+
+    private func open() throws -> RunDirectory { try RunDirectory(path, access: .write) }
+
+    private func damage(_ step: Int) throws {
+        let file = path.appending(RunDirectory.name(of: step)).appending(Checkpoint.modelName)
+        var bytes = try scratch.read(file)
+        bytes[bytes.count - 1] ^= 1
+        try scratch.write(bytes, to: file)
+    }
+
+    private func names() throws -> [String] { try FileSystem.list(path).filter { $0 != ".lock" } }
+
+    @Test func savesAndLinks() throws {
+        let run = try open()
+        #expect(try run.latestValid() == nil)
+        let first = try run.save(step: 10, links: [.latest, .best]) { try fill($0, step: 10) }
+        #expect(first == path.appending("step-00000010"))
+        try run.save(step: 123_456_789) { try fill($0, step: 123_456_789) }
+        #expect(try names() == ["best", "latest", "step-00000010", "step-123456789"])
+        #expect(FileSystem.linkTarget(path.appending("latest")) == "step-123456789")
+        #expect(run.step(of: .best) == 10 && run.step(of: .latest) == 123_456_789 && run.step(of: .lastGood) == nil)
+        #expect(try run.steps().map(\.step) == [10, 123_456_789])
+        let valid = try #require(try run.latestValid())
+        #expect(valid.step == 123_456_789 && valid.skipped.isEmpty)
+        #expect(try valid.checkpoint.state()["step"] == 123_456_789)
+        try run.point(.lastGood, at: 10)
+        #expect(try Checkpoint(path.appending("last-good")).path.lastComponent?.string == "step-00000010")
+        #expect(message { try run.point(.best, at: 11) }.contains("has no checkpoint of step 11"))
+        #expect(try run.verify().isEmpty)
+        #expect(RunDirectory.isRun(path) && !RunDirectory.isRun(first))
+        #expect(try Checkpoint.find(path).path.lastComponent?.string == "step-123456789")
+    }
+
+    @Test func aFailedBuildPublishesNothing() throws {
+        struct Stop: Error {}
+        let run = try open()
+        #expect(throws: Stop.self) {
+            try run.save(step: 1) {
+                try fill($0, step: 1)
+                throw Stop()
+            }
+        }
+        #expect(try names() == [])
+        try run.save(step: 1) { try fill($0, step: 1) }
+        #expect(throws: Stop.self) {
+            try run.save(step: 1) {
+                try fill($0, step: 2)
+                throw Stop()
+            }
+        }
+        #expect(try names() == ["latest", "step-00000001"])
+        #expect(try run.latestValid()?.checkpoint.state()["step"] == 1)
+    }
+
+    @Test func keepsAnEqualStep() throws {
+        let run = try open()
+        try run.save(step: 1) { try fill($0, step: 1) }
+        // A file beside the listed ones tells the old directory from a new one.
+        let mark = run.path(of: 1).appending("mark")
+        try scratch.write([], to: mark)
+        try run.save(step: 1) { try fill($0, step: 1) }
+        #expect(FileSystem.kind(of: mark) == .file)
+        #expect(try names() == ["latest", "step-00000001"])
+    }
+
+    @Test func replacesADifferentOrDamagedStep() throws {
+        let run = try open()
+        try run.save(step: 1) { try fill($0, step: 1) }
+        try run.save(step: 1) { try fill($0, step: 1, salt: 1) }
+        var values: [Float] = []
+        try run.latestValid()?.checkpoint.model.readFloats("a") { values += $1 }
+        #expect(values.last == 7)
+        try damage(1)
+        #expect(try run.verify().count == 1)
+        try run.save(step: 1) { try fill($0, step: 1, salt: 1) }
+        #expect(try run.verify().isEmpty)
+        #expect(try names() == ["latest", "step-00000001"])
+    }
+
+    @Test func walksBackAndSaysSo() throws {
+        let run = try open()
+        for step in [1, 2, 3] { try run.save(step: step) { try fill($0, step: step) } }
+        try damage(3)
+        var valid = try #require(try run.latestValid())
+        #expect(valid.step == 2 && valid.skipped.map(\.name) == ["step-00000003"])
+        #expect(valid.skipped[0].reason.contains("tensor 'b'"))
+        #expect(try run.latestValid(deep: false)?.step == 3)
+        // A step without a manifest is none.
+        try FileSystem.remove(run.path(of: 2).appending(Manifest.fileName))
+        valid = try #require(try run.latestValid())
+        #expect(valid.step == 1 && valid.skipped.map(\.name) == ["step-00000003", "step-00000002"])
+        try damage(1)
+        #expect(message { _ = try run.latestValid() }.contains("has no valid checkpoint: step-00000003: "))
+    }
+
+    @Test func survivesADanglingLink() throws {
+        let run = try open()
+        for step in [1, 2] { try run.save(step: step) { try fill($0, step: step) } }
+        try FileSystem.remove(run.path(of: 2))
+        let valid = try #require(try run.latestValid())
+        #expect(valid.step == 1 && valid.skipped.map(\.name) == ["latest"])
+        #expect(valid.skipped[0].reason == "points at 'step-00000002', which is not there")
+        #expect(try run.verify().map(\.message) == ["'\(path)/latest': the link dangles: 'step-00000002' is not there"])
+        #expect(message { _ = try Checkpoint(path.appending("latest")) }.contains("the link that leads there dangles"))
+    }
+
+    /// Killed between publishing a step and moving the link: the link decides, as it did for the cursor's reader.
+    @Test func prefersTheLinkToANewerStep() throws {
+        let run = try open()
+        try run.save(step: 1) { try fill($0, step: 1) }
+        try run.save(step: 2, links: []) { try fill($0, step: 2) }
+        #expect(try run.latestValid()?.step == 1)
+    }
+
+    @Test func retainsWhatMatters() throws {
+        let run = try open()
+        for step in 1...6 {
+            let links: Set<RunDirectory.Link> = step == 2 ? [.latest, .best] : step == 3 ? [.lastGood] : [.latest]
+            try run.save(step: step, links: links) { try fill($0, step: step) }
+        }
+        #expect(try run.retain(2) == [1, 4])
+        #expect(try run.steps().map(\.step) == [2, 3, 5, 6])
+        #expect(try run.retain(2) == [])
+        #expect(try names().filter { $0.hasSuffix(".tmp") } == [])
+    }
+
+    @Test func retentionSparesTheOnlyValidOne() throws {
+        let run = try open()
+        for step in 1...4 { try run.save(step: step) { try fill($0, step: step) } }
+        for step in [3, 4] { try FileSystem.remove(run.path(of: step).appending(Checkpoint.modelName)) }
+        #expect(try run.retain(1) == [1, 3])
+        #expect(try run.latestValid()?.step == 2)
+    }
+
+    @Test func oneWriterAtATime() throws {
+        var run: RunDirectory? = try open()
+        let found = message { _ = try open() }
+        #expect(found.hasPrefix("'\(path)' is in use by process "))
+        _ = try RunDirectory(path, access: .read)
+        withExtendedLifetime(run) {}
+        run = nil
+        _ = try open()
+    }
+
+    @Test func clearsAwayOnlyItsOwn() throws {
+        _ = try open().save(step: 1) { try fill($0, step: 1) }
+        for name in ["step-00000002.abc.tmp", "latest.abc.tmp", "step-00000003.next", "step-00000003.next.x.tmp"] {
+            try FileSystem.makeDirectory(path.appending(name))
+        }
+        let others = ["notes.tmp", "step-2.abc.tmp", "metrics.jsonl.abc.tmp", "step-00000001.zip", "step-00000004.x.y"]
+        for name in others { try scratch.write([], to: path.appending(name)) }
+        _ = try RunDirectory(path, access: .read)
+        #expect(try names().contains("step-00000003.next"))
+        _ = try open()
+        #expect(try names() == (others + ["latest", "step-00000001"]).sorted())
+    }
+
+    /// A kill while a step was being replaced on a file system without exchange.
+    @Test func putsAStepBack() throws {
+        _ = try open().save(step: 1) { try fill($0, step: 1) }
+        let place = path.appending("step-00000001")
+        let previous = path.appending("step-00000001.previous")
+        try FileSystem.rename(place, to: previous)
+        #expect(try open().latestValid()?.step == 1)
+        #expect(try names() == ["latest", "step-00000001"])
+        try FileSystem.makeDirectory(previous)
+        #expect(try open().latestValid()?.step == 1)
+        #expect(try names() == ["latest", "step-00000001"])
+    }
+
+    @Test func refusesForeignThingsInTheWay() throws {
+        let run = try open()
+        try scratch.write([], to: path.appending("latest"))
+        #expect(
+            message { try run.save(step: 1) { try fill($0, step: 1) } }.contains("no symbolic link is in its place"))
+        // The checkpoint itself is there all the same.
+        #expect(try run.latestValid()?.step == 1)
+        #expect(message { _ = try RunDirectory(path.appending("latest"), access: .write) }.contains("cannot create"))
+        #expect(message { _ = try RunDirectory(path.appending("x"), access: .read) }.contains("no such directory"))
+    }
+}
