@@ -131,9 +131,9 @@ extension MetricsCat {
 
     /// A pattern that fits nothing is a slip worth telling, with what there is to choose from.
     private func requireMatch(_ patterns: [String], _ runs: [MetricsRun]) throws {
-        let present = runs.reduce(into: Set<String>()) { $0.formUnion($1.keys) }
+        let present = runs.reduce(into: Set(["step"])) { $0.formUnion($1.keys) }
         let others = runs.reduce(into: Set<String>()) { $0.formUnion($1.otherKeys) }
-        if present.isEmpty && others.isEmpty { return }
+        if present.count + others.count == 1 { return }  // nothing but the step: a run that has just begun
         for pattern in patterns where !present.contains(where: Glob(pattern).matches) {
             throw Fault(
                 .usage, "no metric matches \(quoted(pattern))",

@@ -4,7 +4,7 @@ import Bytes
 import Testing
 
 private let frames = [
-    Frame("HEAD", Array("{\"version\":1}".utf8)), Frame("BTCH", []), Frame("BTCH", [0, 1, 2, 255]), Frame("DONE", [7]),
+    Frame(FrameType("HEAD"), Array("{\"version\":1}".utf8)), Frame(FrameType("BTCH"), []), Frame(FrameType("BTCH"), [0, 1, 2, 255]), Frame(FrameType("DONE"), [7]),
 ]
 private let stream = frames.flatMap(\.encoded)
 /// Where frames begin, and the end.
@@ -24,7 +24,7 @@ private func same(_ left: [Frame], _ right: [Frame]) -> Bool {
 
 @Suite struct FrameTests {
     @Test func layout() {
-        let bytes = Frame("BTCH", [9, 8]).encoded
+        let bytes = Frame(FrameType("BTCH"), [9, 8]).encoded
         #expect(Array(bytes.prefix(10)) == [2, 0, 0, 0] + Array("BTCH".utf8) + [9, 8])
         #expect(bytes.littleEndian(at: 10, as: UInt32.self) == CRC32C.checksum(Array(bytes.prefix(10))) && bytes.count == 14)
     }

@@ -37,7 +37,7 @@ import Testing
         }
         let widest = -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
         _ = PlotScale(covering: widest, padding: 0.05, tickCount: 8)
-        _ = PlotScale(covering: 5e-324...Double.greatestFiniteMagnitude, isLogarithmic: true, padding: 0, tickCount: 8)
+        _ = PlotScale(covering: .leastNonzeroMagnitude...Double.greatestFiniteMagnitude, isLogarithmic: true, padding: 0, tickCount: 8)
     }
 
     @Test func numbersHaveSensibleDigits() {
@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test func extremeCurvesAreDrawnWithoutTrap() {
-        let extremes = [-Double.greatestFiniteMagnitude, .greatestFiniteMagnitude, .nan, .infinity, 0, 5e-324]
+        let extremes = [-Double.greatestFiniteMagnitude, .greatestFiniteMagnitude, .nan, .infinity, 0, .leastNonzeroMagnitude]
         for isLogarithmic in [false, true] {
             let points = extremes.enumerated().map { Plot.Point(x: Double($0.offset), y: $0.element) }
             let far = extremes.filter(\.isFinite).sorted().map { Plot.Point(x: $0, y: 1) }

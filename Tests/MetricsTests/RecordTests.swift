@@ -28,7 +28,7 @@ private func complaint(_ text: String) -> String {
         record.set("train_loss", 2.8125)
         record.set("third", 1.0 / 3.0)
         record.set("whole", 3.0)
-        record.set("tiny", 5e-324)
+        record.set("tiny", Double.leastNonzeroMagnitude)
         record.set("huge", -Double.greatestFiniteMagnitude)
         record.set("note", "a \"b\" \\ \u{1b}[31m é 😀\n")
         record["nothing"] = .null
