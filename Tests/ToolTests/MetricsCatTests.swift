@@ -98,21 +98,39 @@ private let golden = tests + "/Golden/metrics-cat"
 
     @Test(arguments: [
         ("metrics-cat missing", 66, "metrics-cat: cannot open 'missing': No such file or directory\n"),
-        ("metrics-cat --select '*_loss' missing", 66, "metrics-cat: cannot open 'missing': No such file or directory\n"),
-        ("mkdir $TMP/run; cd $TMP; metrics-cat run", 66, "metrics-cat: cannot open 'run/metrics.jsonl': No such file or directory\n"),
+        (
+            "metrics-cat --select '*_loss' missing", 66,
+            "metrics-cat: cannot open 'missing': No such file or directory\n"
+        ),
+        (
+            "mkdir $TMP/run; cd $TMP; metrics-cat run", 66,
+            "metrics-cat: cannot open 'run/metrics.jsonl': No such file or directory\n"
+        ),
         ("metrics-cat --to pdf run1", 64, "metrics-cat: "),
         ("metrics-cat --smooth 0 run1", 64, "metrics-cat: expected '--smooth' to be 1 or more, found 0\n"),
         ("metrics-cat - -", 64, "metrics-cat: standard input can be read once\n"),
         ("metrics-cat --reference nan run1", 64, "metrics-cat: "),
-        ("metrics-cat --select loss run1", 64, "metrics-cat: no metric matches 'loss'\nhint: the runs have gradient_norm, "),
-        ("metrics-cat --output /dev/null run1", 73, "metrics-cat: cannot create '/dev/null': something that is no regular file"),
+        (
+            "metrics-cat --select loss run1", 64,
+            "metrics-cat: no metric matches 'loss'\nhint: the runs have gradient_norm, "
+        ),
+        (
+            "metrics-cat --output /dev/null run1", 73,
+            "metrics-cat: cannot create '/dev/null': something that is no regular file"
+        ),
         ("metrics-cat --to svg --x seconds run2", 65, "metrics-cat: 'run2' has no 'seconds' to plot over\n"),
         (
             #"printf '{"step":1}\n{"step":2,\n{"step":3}\n' | metrics-cat"#, 65,
             "metrics-cat: 'standard input', line 2, at byte 21: expected a key in quotes\n"
         ),
-        ("head -c 3000000 /dev/zero | metrics-cat -", 65, "metrics-cat: 'standard input', line 1, at byte 0: longer than 1048576 bytes\n"),
-        ("printf '\\0\\n' | metrics-cat", 65, "metrics-cat: 'standard input', line 1, at byte 0: expected a JSON value, found byte 0x0\n"),
+        (
+            "head -c 3000000 /dev/zero | metrics-cat -", 65,
+            "metrics-cat: 'standard input', line 1, at byte 0: longer than 1048576 bytes\n"
+        ),
+        (
+            "printf '\\0\\n' | metrics-cat", 65,
+            "metrics-cat: 'standard input', line 1, at byte 0: expected a JSON value, found byte 0x0\n"
+        ),
     ])
     func badInputIsOneLineAndACode(_ command: String, _ status: Int, _ message: String) throws {
         let outcome = try bash(command, in: golden)
@@ -142,7 +160,10 @@ private let golden = tests + "/Golden/metrics-cat"
             """#, in: golden)
         let everything = outcome.text + outcome.errors
         #expect(everything.contains(#"\u{1b}]0;x\u{7}\u{9b}"#) && everything.contains(#"\u{1b}[2J"#))
-        #expect(everything.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7f..<0xa0).contains($0.value) || $0 == "\n" || $0 == "\r" })
+        #expect(
+            everything.unicodeScalars.allSatisfy {
+                $0.value >= 0x20 && !(0x7f..<0xa0).contains($0.value) || $0 == "\n" || $0 == "\r"
+            })
     }
 
     @Test func theExampleInTheHelpIsThere() throws {
