@@ -88,7 +88,8 @@ import Testing
             mkfifo fifo
             { pack | head -c 12000; sleep 20; } > fifo &
             feeder=$!
-            learn --run run --model model.json --steps 20 < fifo &
+            train-step --quiet --validation validation.batches --eval-every 5 --run run --model model.json --steps 20 \\
+                < fifo &
             trainer=$!
             until [ -s run/metrics.jsonl ]; do sleep 0.05; done
             kill -TERM $trainer
@@ -156,7 +157,7 @@ import Testing
             # The parameters are those of the last applied update, and finite.
             train-step --run next --from run --steps 0 < /dev/null
             ckpt-tool get run/latest guard.consecutive | grep -qx 4
-            grep -q '"train_loss":null' run/metrics.jsonl
+            grep -q '_nonfinite' run/metrics.jsonl
             """)
     }
 
