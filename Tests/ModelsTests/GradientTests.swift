@@ -48,7 +48,7 @@ private func distance(_ a: some Sequence<Float>, _ b: some Sequence<Double>) -> 
         let engine = try Engine(threads: 1)
         var sample = SampleBatch(rows: 2, length: 9, vocabulary: c.vocabularySize)
         let before = try step(c, sample, split: [2], engine: engine)
-        #expect(before.losses[3] == 0 && before.losses[9 + 6...] == [0, 0, 0])
+        #expect([3, 15, 16, 17].allSatisfy { before.losses[$0] == 0 } && before.losses[0] != 0)
         sample.targets[3] = (sample.targets[3] + 1) % 11
         for t in 6..<9 { sample.targets[9 + t] = (sample.targets[9 + t] + 1) % 11 }
         for t in 6..<9 { sample.inputs[9 + t] = (sample.inputs[9 + t] + 1) % 11 }

@@ -89,7 +89,10 @@ private struct Reference {
         }
         let first = run(try Engine(threads: 1, instructionSet: .scalar))
         for set in InstructionSet.supported {
-            for threads in 1...3 { #expect(run(try Engine(threads: threads, instructionSet: set)) == first) }
+            for threads in 1...3 {
+                let engine = try Engine(threads: threads, instructionSet: set)
+                #expect(run(engine) == first, "\(set) \(threads)")
+            }
         }
     }
 
@@ -150,6 +153,6 @@ private struct Reference {
         let p = normal(1)
         let g = normal(3, deviation: 1e37)
         #expect(adam.update(p, gradient: g, norm: AdamW.globalNorm(g, engine), learningRate: 1e-3, t: 1, engine))
-        for tensor in [p, adam.m, adam.v] { #expect(tensor.array.allSatisfy(\.isFinite)) }
+        for tensor in [p, adam.m, adam.v] { #expect(tensor.array.allSatisfy { $0.isFinite }) }
     }
 }
