@@ -1,7 +1,7 @@
 // A place for a test's files that is gone when the test is over.
 
-public import Bytes
-public import SystemPackage
+private import Bytes
+private import SystemPackage
 
 /// Calls `body` with the path of a new directory and removes it afterwards.
 public func withTemporaryDirectory<Result>(_ body: (String) throws -> Result) throws -> Result {

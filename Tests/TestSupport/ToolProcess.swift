@@ -64,10 +64,10 @@ public final class ToolProcess {
 
     /// Whether the process has not ended yet.
     public var isRunning: Bool {
-        var information = siginfo_t()
+        var information = unsafe siginfo_t()
         // SAFETY: waitid fills the struct and, with WNOWAIT, leaves the process to be waited for.
         let result = unsafe waitid(P_PID, id_t(identifier), &information, WEXITED | WNOHANG | WNOWAIT)
-        return result == 0 && information.si_signo == 0
+        return unsafe result == 0 && information.si_signo == 0
     }
 
     /// Waits for the end.
@@ -103,7 +103,7 @@ public func runShell(
 }
 
 /// Sleeps.
-public func pause(milliseconds: Int) { unsafe _ = usleep(UInt32(milliseconds * 1000)) }
+public func pause(milliseconds: Int) { _ = usleep(UInt32(milliseconds * 1000)) }
 
 /// Where the built tools lie: beside the test bundle.
 public let toolDirectory: String = {
@@ -121,8 +121,9 @@ private func sendSignal(_ identifier: Int32, _ signal: Int32) -> Int32 { kill(id
 private func spawn(
     _ arguments: [String], environment: [String: String], directory: String?, streams: [String]
 ) throws -> Int32 {
-    // `env` sets the variables: the spawned process inherits ours, and no C array of strings has to be merged.
-    let words = ["/usr/bin/env"] + environment.map { "\($0.key)=\($0.value)" } + arguments
+    // `env` changes the directory and sets the variables: the spawned process inherits ours, and no C array of strings has to be merged.
+    let place = directory.map { ["-C", $0] } ?? []
+    let words = ["/usr/bin/env"] + place + environment.map { "\($0.key)=\($0.value)" } + arguments
     // SAFETY: the strings are copied, live until posix_spawn has returned, and are freed here.
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) }
     defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
@@ -134,7 +135,6 @@ private func spawn(
     #endif
     unsafe posix_spawn_file_actions_init(&actions)
     defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-    if let directory { unsafe posix_spawn_file_actions_addchdir_np(&actions, directory) }
     unsafe posix_spawn_file_actions_addopen(&actions, 0, streams[0], O_RDONLY, 0)
     for descriptor in 1...2 {
         unsafe posix_spawn_file_actions_addopen(

@@ -1,0 +1,134 @@
+// What tok-shard says when something is wrong: one line that names the place, and the exit code for its kind.
+
+import TestSupport
+import Testing
+
+struct TokShardErrorTests {
+    private func expectError(
+        _ arguments: String, input: [(name: String, bytes: [UInt8])] = [], status: Int32, _ message: String
+    ) throws {
+        try withTemporaryDirectory { path in
+            for file in input { try writeFile(file.bytes, to: path + "/" + file.name) }
+            let result = try runShell("tok-shard \(arguments)", directory: path)
+            #expect(result.status == status, "\(arguments): \(result.errors)")
+            #expect(result.errors.split(separator: "\n").first.map(String.init) == "tok-shard: " + message)
+            #expect(result.output.isEmpty)
+            #expect(!exists(path + "/d/dataset.json"))
+        }
+    }
+
+    private func file(_ text: String) -> [(name: String, bytes: [UInt8])] { [("f", Array(text.utf8))] }
+
+    @Test func jsonLinesAreStrict() throws {
+        let options = "--tokenizer bytes --output d --format jsonl f"
+        let good = "{\"text\": \"a\"}\n"
+        for (line, message) in [
+            ("{\"text\": 1}", "at byte 14: field 'text' is no string"),
+            ("{\"body\": \"x\"}", "at byte 14: no field 'text'"),
+            ("[1]", "at byte 14: expected an object"),
+            ("{\"text\": \"b\"", "at byte 26: expected ',' or '}' in an object"),
+            ("{\"text\": \"a\", \"text\": \"b\"}", "at byte 28: duplicate key 'text'"),
+            ("{\"text\": \"\\ud800\"}", "at byte 26: lone surrogate in a string"),
+        ] {
+            try expectError(
+                options, input: file(good + line + "\n" + good), status: 65, "'f', line 2, \(message)")
+        }
+    }
+
+    @Test func idsAreChecked() throws {
+        try expectError(
+            "--output d --format ids-u16 --vocab-size 257 f", input: [("f", [1, 0, 0, 1, 1, 1])], status: 65,
+            "'f' at byte 4: id 257 is not below the vocabulary size 257")
+        try expectError(
+            "--output d --format ids-u16 --vocab-size 257 f", input: [("f", [1, 0, 0])], status: 65,
+            "'f' at byte 2: expected ids of 2 bytes, found 1 left over at the end")
+        // 70000 must not become 4464.
+        try expectError(
+            "--output d --format ids-u32 --vocab-size 65536 f", input: [("f", [0x70, 0x11, 1, 0])], status: 65,
+            "'f' at byte 0: id 70000 is not below the vocabulary size 65536")
+        try expectError(
+            "--output d --format ids-text --vocab-size 257 f", input: file("1 2\n3 99999999999999999999\n"), status: 65,
+            "'f', line 2, at byte 6: id 9007199254740992 is not below the vocabulary size 257")
+        try expectError(
+            "--output d --format ids-text --vocab-size 257 f", input: file("1 2\n-3\n"), status: 65,
+            "'f', line 2, at byte 4: expected decimal ids and blanks, found byte 0x2d")
+        try expectError("--output d --format ids-u16 f", input: file("ab"), status: 64, "--format ids-u16 needs --vocab-size")
+    }
+
+    @Test func argumentsAreChecked() throws {
+        try expectError("--output d f", input: file("x"), status: 64, "--format text needs --tokenizer")
+        try expectError("--tokenizer bytes --output d", status: 64, "no input files")
+        try expectError("--tokenizer bytes --output d none", status: 66, "cannot open 'none': No such file or directory")
+        try expectError(
+            "--tokenizer f --output d f", input: file("{}"), status: 65, "'f': no tokenizer that this release reads")
+        try expectError(
+            "--tokenizer bytes --output d --level 20 f", input: file("x"), status: 64, "a compression level is 1 to 19")
+        try expectError(
+            "--tokenizer bytes --output d --validation 1 f", input: file("x"), status: 64,
+            "a validation part lies between 0 and 1")
+        try expectError(
+            "--tokenizer bytes --output f f", input: file("x"), status: 73,
+            "cannot create 'f': it exists and is no directory")
+        try expectError("cat none", status: 66, "cannot open 'none': no such dataset directory")
+    }
+
+    @Test func idsComeBackInEveryFormat() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                #"""
+                set -e
+                printf '1 2 3\n70000\n4 5\n' > ids
+                tok-shard --format ids-text --vocab-size 70001 --output a ids
+                tok-shard cat --ids a | cmp - ids
+                zstd -dc a/shard-00000.tok.zst > raw
+                tok-shard --format ids-u32 --vocab-size 70001 --output b raw
+                [ "$(tok-shard cat --ids b)" = '1 2 3 70000 4 5' ]
+                tok-shard --format ids-u32 --vocab-size 70001 --end-of-document 70000 --output c raw
+                [ "$(tok-shard cat --ids c)" = "$(printf '1 2 3 70000\n4 5')" ]
+                tok-shard info --json c | grep -q '"end_of_document":70000'
+                tok-shard verify a; tok-shard verify b; tok-shard verify c
+                """#, directory: path)
+            #expect(result.status == 0, "\(result.text) \(result.errors)")
+        }
+    }
+
+    @Test func emptyDocumentsAreCountedNotStored() throws {
+        try withTemporaryDirectory { path in
+            try writeFile("", to: path + "/empty")
+            try writeFile("--\na\n--\n--\r\nb", to: path + "/t")
+            let result = try runShell("tok-shard --tokenizer bytes --output d --split-on=-- t empty", directory: path)
+            #expect(result.status == 0)
+            #expect(result.errors == "tok-shard: 2 documents, 5 tokens stored; 2 empty documents left out\n")
+            #expect(try runShell("tok-shard cat --ids d", directory: path).text == "97 10 256\n98 256\n")
+        }
+    }
+
+    @Test func aClosedReaderIsNoError() throws {
+        try withTemporaryDirectory { path in
+            try writeFile(sampleText(bytes: 2_000_000), to: path + "/t")
+            let result = try runShell(
+                "tok-shard --tokenizer bytes --level 1 --output d t && tok-shard cat d | head -c 10 | wc -c", directory: path)
+            #expect(result.status == 0)
+            #expect(result.text.filter(\.isNumber) == "10")
+            #expect(result.errors == "")
+        }
+    }
+
+    @Test func verifyAnswersNo() throws {
+        try withTemporaryDirectory { path in
+            try writeFile("hello", to: path + "/t")
+            let result = try runShell(
+                """
+                tok-shard --tokenizer bytes --output d t
+                printf X | dd of=d/shard-00000.tok.zst bs=1 seek=10 conv=notrunc 2> /dev/null
+                tok-shard verify d
+                """, directory: path)
+            #expect(result.status == 1)
+            let lines = result.errors.split(separator: "\n")
+            #expect(lines.count == 3)
+            #expect(lines[0].hasPrefix("tok-shard: bad sha256 of 'd/shard-00000.tok.zst': expected "))
+            #expect(lines[1].hasPrefix("tok-shard: 'd/shard-00000.tok.zst', frame 0 at byte 0: "), "\(lines[1])")
+            #expect(lines[2] == "tok-shard: 'd' is damaged: 2 findings")
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// Prints checksums of what the kernels give, for each instruction set this processor has. Tests/neon/run.sh runs it on
+// x86-64 and on arm64 and compares: the bits must be the same. Inputs are the kernels' own random numbers, shapes are odd
+// on purpose.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "CKernels.h"
+
+/// FNV-1a over the bytes.
+static uint64_t checksum(const void *data, size_t bytes, uint64_t sum) {
+    const unsigned char *p = data;
+    for (size_t i = 0; i < bytes; i++) sum = (sum ^ p[i]) * 0x100000001b3ULL;
+    return sum;
+}
+
+static float *noise(int64_t count, uint64_t purpose) {
+    float *x = malloc((size_t)(count + 1) * sizeof *x);
+    if (x == NULL) exit(74);
+    mr_random_normal(7, purpose, 0, 0, count, 1.0f, x);
+    return x;
+}
+
+static uint64_t gemm(mr_context *context) {
+    static const int64_t shapes[][3] = {{1, 70, 33}, {7, 13, 257}, {33, 65, 300}, {61, 19, 520}};
+    uint64_t sum = 0xcbf29ce484222325ULL;
+    for (int s = 0; s < 4; s++)
+        for (int flags = 0; flags < 8; flags++) {
+            const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
+            const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
+            float *a = noise(m * k, 1), *b = noise(k * n, 2), *c = noise(m * n, 3);
+            mr_gemm(context, ta, tb, m, n, k, a, ta ? m : k, b, tb ? k : n, c, n, accumulate, accumulate ? 64 : 0);
+            sum = checksum(c, (size_t)(m * n) * sizeof *c, sum);
+            free(a), free(b), free(c);
+        }
+    return sum;
+}
+
+static uint64_t flat(mr_context *context) {
+    const int64_t n = 9001;
+    float *g = noise(n, 4), *p = noise(n, 5), *m = noise(n, 6), *v = noise(n, 7);
+    for (int64_t i = 0; i < n; i++) v[i] = v[i] * v[i];
+    const mr_adamw_parameters parameters = {0.7f, 0.9f, 0.1f, 0.95f, 0.05f, 1e-4f, 3e-3f, 1.7f, 1e-8f};
+    mr_adamw(context, n, parameters, g, p, m, v);
+    mr_add(context, n, g, m);
+    const double squares = mr_sum_squares(context, n, g);
+    uint64_t sum = checksum(&squares, sizeof squares, 0xcbf29ce484222325ULL);
+    sum = checksum(p, (size_t)n * sizeof *p, sum);
+    sum = checksum(m, (size_t)n * sizeof *m, sum);
+    sum = checksum(v, (size_t)n * sizeof *v, sum);
+    free(g), free(p), free(m), free(v);
+    return sum;
+}
+
+static uint64_t rows(mr_context *context) {
+    const int64_t n = 21, c = 70;
+    float *x = noise(n * c, 8), *w = noise(c, 9), *dy = noise(n * c, 10), *y = noise(n * c, 11);
+    float *dx = noise(n * c, 12), *dw = noise(c, 13), *rstd = noise(n, 14), *loss = noise(n, 15), *weight = noise(n, 16);
+    uint32_t targets[21];
+    for (int64_t i = 0; i < n; i++) targets[i] = (uint32_t)(i * 3), weight[i] = i % 5 == 0 ? 0 : 0.125f;
+    mr_rmsnorm_forward(context, n, c, x, w, 1e-5f, y, rstd);
+    mr_rmsnorm_backward(context, n, c, 7, x, w, rstd, dy, dx, dw);
+    uint64_t sum = checksum(y, (size_t)(n * c) * sizeof *y, 0xcbf29ce484222325ULL);
+    sum = checksum(dx, (size_t)(n * c) * sizeof *dx, sum);
+    sum = checksum(dw, (size_t)c * sizeof *dw, sum);
+    mr_swiglu_forward(context, n, c / 2, x, y);
+    sum = checksum(y, (size_t)(n * c / 2) * sizeof *y, sum);
+    mr_swiglu_backward(context, n, c / 2, x, dy, dx);
+    sum = checksum(dx, (size_t)(n * c) * sizeof *dx, sum);
+    mr_exp(context, n * c, x, y);
+    sum = checksum(y, (size_t)(n * c) * sizeof *y, sum);
+    mr_cross_entropy(context, n, c, c, x, targets, weight, loss, true);
+    sum = checksum(x, (size_t)(n * c) * sizeof *x, sum);
+    sum = checksum(loss, (size_t)n * sizeof *loss, sum);
+    free(x), free(w), free(dy), free(y), free(dx), free(dw), free(rstd), free(loss), free(weight);
+    return sum;
+}
+
+static uint64_t attention(mr_context *context) {
+    const mr_attention_shape shape = {
+        .rows = 2, .length = 77, .heads = 4, .kv_heads = 2, .d = 24, .q_stride = 96, .k_stride = 48, .v_stride = 48,
+        .out_stride = 96, .scale = 0.2f};
+    const int64_t tokens = shape.rows * shape.length;
+    float *q = noise(tokens * 96, 17), *k = noise(tokens * 48, 18), *v = noise(tokens * 48, 19);
+    float *dout = noise(tokens * 96, 20), *out = noise(tokens * 96, 21), *lse = noise(tokens * 4, 22);
+    float *delta = noise(tokens * 4, 23), *dq = noise(tokens * 96, 24), *dk = noise(tokens * 48, 25);
+    float *dv = noise(tokens * 48, 26);
+    int32_t *first = calloc((size_t)tokens, sizeof *first);
+    if (first == NULL) exit(74);
+    for (int64_t i = 0; i < tokens; i++) first[i] = i % shape.length >= 40 ? 40 : 0;
+    mr_attention_forward(context, &shape, q, k, v, first, out, lse);
+    mr_attention_backward(context, &shape, q, k, v, first, out, lse, dout, delta, dq, dk, dv);
+    uint64_t sum = checksum(out, (size_t)(tokens * 96) * sizeof *out, 0xcbf29ce484222325ULL);
+    sum = checksum(lse, (size_t)(tokens * 4) * sizeof *lse, sum);
+    sum = checksum(dq, (size_t)(tokens * 96) * sizeof *dq, sum);
+    sum = checksum(dk, (size_t)(tokens * 48) * sizeof *dk, sum);
+    sum = checksum(dv, (size_t)(tokens * 48) * sizeof *dv, sum);
+    free(q), free(k), free(v), free(dout), free(out), free(lse), free(delta), free(dq), free(dk), free(dv), free(first);
+    return sum;
+}
+
+int main(void) {
+    for (int isa = MR_ISA_SCALAR; isa <= MR_ISA_NEON; isa++) {
+        if (!mr_isa_supported((mr_isa)isa)) continue;
+        mr_context *context = mr_context_create(2, (mr_isa)isa);
+        if (context == NULL) return 74;
+        static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
+        printf("%s %016llx %016llx %016llx %016llx\n", names[isa], (unsigned long long)gemm(context),
+               (unsigned long long)flat(context), (unsigned long long)rows(context),
+               (unsigned long long)attention(context));
+        mr_context_destroy(context);
+    }
+    float table[40];
+    mr_rope_table(10000.0, 5, 8, table, table + 20);
+    printf("rope %016llx\n", (unsigned long long)checksum(table, sizeof table, 0xcbf29ce484222325ULL));
+    return 0;
+}
