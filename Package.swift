@@ -96,7 +96,7 @@ let package = Package(
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
-        tests("ToolTests", ["CommandLine", "Bytes", system]),
+        tests("ToolTests", ["CommandLine", "Checkpoints", "Bytes", system]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

@@ -12,7 +12,7 @@ struct Diff: ParsableCommand {
         discussion: """
             EXAMPLE: ckpt-tool diff runs/a/latest runs/b/latest
 
-            Prints tab-separated: status, max |a - b|, ||a - b|| / ||a||, tensor. The status is equal (every bit),
+            Prints tab-separated: status, max |a - b|, ||a - b|| / ||a||, tensor. The status is equal (every bit), \
             different, only-in-a, only-in-b, or shape. Exit status: 0 when every tensor is equal, else 1.
             """)
 

@@ -12,8 +12,8 @@ struct Get: ParsableCommand {
         discussion: """
             EXAMPLE: ckpt-tool get runs/first/latest cursor
 
-            KEY is a dotted path (recipe.seed, files.0.name), looked for in state.json, then config.json, then
-            manifest.json; state.KEY, config.KEY and manifest.KEY look in one of them. A string is printed as it is,
+            KEY is a dotted path (recipe.seed, files.0.name), looked for in state.json, then config.json, then \
+            manifest.json; state.KEY, config.KEY and manifest.KEY look in one of them. A string is printed as it is, \
             anything else as JSON.
             """)
 

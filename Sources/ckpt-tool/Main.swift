@@ -11,7 +11,7 @@ struct CheckpointTool: Tool {
         discussion: """
             EXAMPLE: ckpt-tool show runs/first/latest
 
-            CKPT is a checkpoint directory, a link to one (RUN/latest), or a run, which stands for its latest. A
+            CKPT is a checkpoint directory, a link to one (RUN/latest), or a run, which stands for its latest. A \
             Hugging Face model directory is a checkpoint too.
             """,
         version: millraceVersion,

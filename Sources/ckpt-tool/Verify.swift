@@ -12,7 +12,7 @@ struct Verify: ParsableCommand {
         discussion: """
             EXAMPLE: ckpt-tool verify runs/first && echo whole
 
-            Of a run every checkpoint and link is checked. Findings go to standard error, one a line, and the exit
+            Of a run every checkpoint and link is checked. Findings go to standard error, one a line, and the exit \
             status is 1. A model directory without a manifest has no digests: its structure is checked.
             """)
 
@@ -32,7 +32,7 @@ struct Verify: ParsableCommand {
             if RunDirectory.isRun(path) {
                 messages += try RunDirectory(path, access: .read).verify(deep: !quick).map(\.message)
             } else {
-                if FileSystem.kind(of: path) == nil {
+                if FileSystem.kind(of: path, followingLinks: false) == nil {
                     throw Fault(.noInput, "cannot open \(quoted(path.string)): no such directory")
                 }
                 messages += Checkpoint.verify(path, deep: !quick).map(\.message)

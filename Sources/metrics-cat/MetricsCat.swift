@@ -46,7 +46,9 @@ struct MetricsCat: Tool {
     @Flag(help: "A logarithmic y axis.")
     var logY = false
 
-    @Option(help: ArgumentHelp("Smooth curves of more than 2n values by a mean over n; the values stay faintly visible.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Smooth curves of more than 2n values by a mean over n; the values stay faintly visible.", valueName: "n"))
     var smooth = 1
 
     @Option(help: "The plot's title.")
@@ -88,7 +90,8 @@ extension MetricsCat {
         case .csv: try MetricsTable(runs).writeCSV(to: sink)
         case .svg:
             let plot = try Plot(
-                runs, x: x, isLogarithmic: logY, smoothingOver: smooth, references: reference.map(\.reference), title: title)
+                runs, x: x, isLogarithmic: logY, smoothingOver: smooth, references: reference.map(\.reference),
+                title: title)
             try sink.write(Array(plot.svg.utf8))
         case .table:
             let omission = try MetricsTable(runs).writeText(
@@ -131,9 +134,9 @@ extension MetricsCat {
 
     /// A pattern that fits nothing is a slip worth telling, with what there is to choose from.
     private func requireMatch(_ patterns: [String], _ runs: [MetricsRun]) throws {
-        let present = runs.reduce(into: Set<String>()) { $0.formUnion($1.keys) }
+        let present = runs.reduce(into: Set(["step"])) { $0.formUnion($1.keys) }
         let others = runs.reduce(into: Set<String>()) { $0.formUnion($1.otherKeys) }
-        if present.isEmpty && others.isEmpty { return }
+        if present.count + others.count == 1 { return }  // nothing but the step: a run that has just begun
         for pattern in patterns where !present.contains(where: Glob(pattern).matches) {
             throw Fault(
                 .usage, "no metric matches \(quoted(pattern))",

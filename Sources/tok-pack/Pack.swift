@@ -41,7 +41,7 @@ struct Pack: ParsableCommand {
     @Flag(help: "Make each row one segment, so that attention crosses the borders of documents.")
     var crossDocument = false
 
-    @Option(help: ArgumentHelp("Go on behind the batch that carried this cursor.", valueName: "c"))
+    @Option(help: ArgumentHelp("Go on behind the batch that carried this cursor; 'start' is the beginning.", valueName: "c"))
     var cursor: String?
 
     @Option(help: "stream: frames for train-step; npy: an array of shape (rows, 2, t), inputs and targets; jsonl: one batch a line.")
@@ -63,7 +63,8 @@ struct Pack: ParsableCommand {
         let recipe = Recipe(length: length, seed: seed, order: order, packing: pack, crossDocument: crossDocument)
         let producer = try BatchProducer(
             source, recipe: recipe, rows: rows, epochs: epochs.count, limit: limit,
-            cursor: try cursor.map { (text: String) throws in try Cursor(parsing: text) },
+            // A run that has read nothing yet says 'start' where others have a cursor.
+            cursor: try cursor.flatMap { (text: String) throws in text == "start" ? nil : try Cursor(parsing: text) },
             threads: min(threads ?? Host.processors, 256))
         Interruption.exitAtOnce()
         do { try stream(producer) } catch let violation as LedgerViolation {

@@ -81,7 +81,7 @@ struct Request {
 
     private func readModel() throws -> (ModelConfiguration, Checkpoint?) {
         if let from = target.from {
-            let checkpoint = try Checkpoint(FilePath(from))
+            let checkpoint = try Checkpoint.find(FilePath(from))
             let name = checkpoint.path.appending(Checkpoint.configurationName).string
             return (try ModelConfiguration(json: checkpoint.configuration(), name: name), checkpoint)
         }

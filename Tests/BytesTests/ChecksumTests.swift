@@ -17,7 +17,8 @@ import Testing
     @Test func crc32cIsThatOfTheBitwiseDefinitionHoweverItIsCut() {
         func bitwise(_ bytes: some Sequence<UInt8>) -> UInt32 {
             ~bytes.reduce(~0) { crc, byte in
-                (0..<8).reduce(crc ^ UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0x82f6_3b78 : value >> 1 }
+                (0..<8).reduce(crc ^ UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0x82f6_3b78 : value >> 1
+                }
             }
         }
         var noise = Noise(1)
@@ -47,7 +48,8 @@ import Testing
     @Test func digestsAreSpelledOneWay() {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         #expect(Digest(text) == Digest.of(""))
-        #expect(Digest(text.uppercased()) == nil && Digest(String(text.dropLast(2))) == nil && Digest(text + "00") == nil)
+        #expect(
+            Digest(text.uppercased()) == nil && Digest(String(text.dropLast(2))) == nil && Digest(text + "00") == nil)
     }
 
     @Test func hexadecimalDigits() {
@@ -74,7 +76,8 @@ import Testing
     }
 
     @Test func whatIsPrintedCannotDriveATerminal() {
-        #expect(printable("a\u{1b}[2J\n\u{7f}\u{9b}\u{202e}\u{2066}é") == #"a\u{1b}[2J\u{a}\u{7f}\u{9b}\u{202e}\u{2066}é"#)
+        #expect(
+            printable("a\u{1b}[2J\n\u{7f}\u{9b}\u{202e}\u{2066}é") == #"a\u{1b}[2J\u{a}\u{7f}\u{9b}\u{202e}\u{2066}é"#)
         #expect(quoted("a'b\0") == #"'a'b\u{0}'"#)
         for value in (0..<0x20) + Array(0x7f..<0xa0) {
             let text = printable(String(Character(Unicode.Scalar(UInt8(value)))))

@@ -138,7 +138,7 @@ import Testing
     }
 
     @Test func aFullDeviceIsAnErrorAndAClosedReaderIsNone() throws {
-        let full = try FileDescriptor.open("/dev/full", .writeOnly)
+        let full = try FileDescriptor.open(FilePath("/dev/full"), .writeOnly)
         defer { try? full.close() }
         #expect { try FileSink(full, name: "full").write([1]) } throws: { ($0 as? Fault)?.kind == .inputOutput }
         let pipe = try FileDescriptor.pipe()

@@ -4,7 +4,8 @@ import Bytes
 import Testing
 
 private let frames = [
-    Frame("HEAD", Array("{\"version\":1}".utf8)), Frame("BTCH", []), Frame("BTCH", [0, 1, 2, 255]), Frame("DONE", [7]),
+    Frame(FrameType("HEAD"), Array("{\"version\":1}".utf8)), Frame(FrameType("BTCH"), []),
+    Frame(FrameType("BTCH"), [0, 1, 2, 255]), Frame(FrameType("DONE"), [7]),
 ]
 private let stream = frames.flatMap(\.encoded)
 /// Where frames begin, and the end.
@@ -24,9 +25,11 @@ private func same(_ left: [Frame], _ right: [Frame]) -> Bool {
 
 @Suite struct FrameTests {
     @Test func layout() {
-        let bytes = Frame("BTCH", [9, 8]).encoded
+        let bytes = Frame(FrameType("BTCH"), [9, 8]).encoded
         #expect(Array(bytes.prefix(10)) == [2, 0, 0, 0] + Array("BTCH".utf8) + [9, 8])
-        #expect(bytes.littleEndian(at: 10, as: UInt32.self) == CRC32C.checksum(Array(bytes.prefix(10))) && bytes.count == 14)
+        #expect(
+            bytes.littleEndian(at: 10, as: UInt32.self) == CRC32C.checksum(Array(bytes.prefix(10))) && bytes.count == 14
+        )
     }
 
     @Test(arguments: [1, 2, 3, 7, 8, 13, Int.max]) func comesBackInAnyChunks(_ chunk: Int) throws {
@@ -41,7 +44,8 @@ private func same(_ left: [Frame], _ right: [Frame]) -> Bool {
             } else {
                 #expect { try read(cut) } throws: { error in
                     guard let fault = error as? Fault else { return false }
-                    return fault.kind == .badData && fault.message.hasPrefix("'pipe' at byte \(count): the stream stops inside")
+                    return fault.kind == .badData
+                        && fault.message.hasPrefix("'pipe' at byte \(count): the stream stops inside")
                 }
             }
         }
@@ -72,7 +76,10 @@ private func same(_ left: [Frame], _ right: [Frame]) -> Bool {
         bytes.append(littleEndian: UInt32(1 << 30))
         bytes += Array("BTCH".utf8) + [1, 2, 3]
         let before = Host.peakResidentBytes
-        #expect(throws: Fault(.badData, "'pipe' at byte 11: the stream stops inside a BTCH frame: expected 1073741828 bytes, found 3")) {
+        #expect(
+            throws: Fault(
+                .badData, "'pipe' at byte 11: the stream stops inside a BTCH frame: expected 1073741828 bytes, found 3")
+        ) {
             try read(bytes, maximumPayload: 1 << 30)
         }
         #expect(Host.peakResidentBytes - before < 64 << 20)

@@ -14,21 +14,26 @@ private func complaint(_ bytes: [UInt8], base: Int = 0) -> String {
 
 private func complaint(_ text: String) -> String { complaint(Array(text.utf8)) }
 
+private let accepted: [(String, JSON)] = [
+    ("null", JSON.null), ("true", true), ("false", false), ("0", 0), ("-0", 0), ("12", 12), ("1.5", 1.5),
+    ("1e2", 100.0), ("1E+2", 100.0), ("1e-2", 0.01), ("\"\"", ""), ("[]", []), ("{}", .object([:])),
+    (" \t\r\n[ 1 , 2 ] \n", [1, 2]), ("{\"a\":{\"b\":[null]}}", ["a": ["b": .array([.null])]]),
+    (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"), (#""\u00e9\uD83D\uDE00\u0000""#, "é😀\0"),
+    ("\"é😀\u{7f}\"", "é😀\u{7f}"),
+]
+
 @Suite struct JSONTests {
-    @Test(arguments: [
-        ("null", JSON.null), ("true", true), ("false", false), ("0", 0), ("-0", 0), ("12", 12), ("1.5", 1.5),
-        ("1e2", 100.0), ("1E+2", 100.0), ("1e-2", 0.01), ("\"\"", ""), ("[]", []), ("{}", .object([:])),
-        (" \t\r\n[ 1 , 2 ] \n", [1, 2]), ("{\"a\":{\"b\":[null]}}", ["a": ["b": .array([.null])]]),
-        (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{c}\n\r\t"), (#""\u00e9\uD83D\uDE00\u0000""#, "é😀\0"), ("\"é😀\u{7f}\"", "é😀\u{7f}"),
-    ])
+    @Test(arguments: accepted)
     func accepts(_ text: String, _ value: JSON) throws {
         #expect(try parse(text) == value)
     }
 
     @Test(arguments: [
         "", " ", "[", "]", "{", "}", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{1:2}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
-        "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}", "nul", "nulll", "True", "NaN", "Infinity", "-Infinity", "+1", "-", "01", "-01",
-        ".5", "1.", "1.e2", "1e", "1e+", "0x10", "1_000", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\u+123\"",
+        "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}", "nul", "nulll", "True", "NaN", "Infinity", "-Infinity", "+1", "-",
+        "01", "-01",
+        ".5", "1.", "1.e2", "1e", "1e+", "0x10", "1_000", "\"", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
+        "\"\\u+123\"",
         "\"\t\"", "\"\n\"", "\"\0\"", "1 1", "[] []", "// x\n1", "[1]//", "\u{feff}1", "\u{a0}1", "1e999", "-1e999",
         #""\uD83D""#, #""\uDE00""#, #""\uD83Dx""#, #""\uD83D\n""#, #""\uD83D\u0041""#, #""\uDE00\uD83D""#,
     ])
@@ -44,7 +49,8 @@ private func complaint(_ text: String) -> String { complaint(Array(text.utf8)) }
 
     @Test func offsetsCountBytesFromTheBase() {
         #expect(complaint("{\"é\":x}") == "'t' at byte 6: expected a JSON value, found byte 0x78")
-        #expect(complaint(Array("[1,x]".utf8), base: 1000) == "'t' at byte 1003: expected a JSON value, found byte 0x78")
+        #expect(
+            complaint(Array("[1,x]".utf8), base: 1000) == "'t' at byte 1003: expected a JSON value, found byte 0x78")
     }
 
     @Test func duplicateKeysAreRefused() {
@@ -83,7 +89,10 @@ private func complaint(_ text: String) -> String { complaint(Array(text.utf8)) }
 
     @Test func doublesComeBackBitForBit() throws {
         var state: UInt64 = 1
-        var values = [0, -0.0, 5e-324, .leastNormalMagnitude, .greatestFiniteMagnitude, 0.1, 1.0 / 3, 1e22, 1e23, 0x1p53]
+        var values = [
+            0, -0.0, .leastNonzeroMagnitude, .leastNormalMagnitude, .greatestFiniteMagnitude, 0.1, 1.0 / 3, 1e22, 1e23,
+            0x1p53,
+        ]
         for _ in 0..<20_000 {
             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             values.append(Double(bitPattern: state ^ state >> 29))
@@ -96,14 +105,17 @@ private func complaint(_ text: String) -> String { complaint(Array(text.utf8)) }
             }
             #expect(back.bitPattern == value.bitPattern)
         }
-        #expect(JSON.number(0.1).compact == "0.1" && JSON.number(3).compact == "3.0" && JSON.number(1e23).compact == "1e+23")
+        #expect(
+            JSON.number(0.1).compact == "0.1" && JSON.number(3).compact == "3.0" && JSON.number(1e23).compact == "1e+23"
+        )
     }
 
     @Test func orderOfKeysIsKept() throws {
         let text = #"{"z":1,"a":[1,{"y":null,"b":true}],"m":"\u0001\"\\"}"#
         #expect(try parse(text).compact == text)
         #expect(try parse(parse(text).pretty) == parse(text))
-        #expect(JSON.object(["b": 1, "a": [1, 2], "c": []]).pretty == "{\n  \"b\": 1,\n  \"a\": [1, 2],\n  \"c\": []\n}\n")
+        #expect(
+            JSON.object(["b": 1, "a": [1, 2], "c": []]).pretty == "{\n  \"b\": 1,\n  \"a\": [1, 2],\n  \"c\": []\n}\n")
     }
 
     @Test func manyKeysTakeLinearTime() throws {

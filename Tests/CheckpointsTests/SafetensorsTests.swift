@@ -11,7 +11,7 @@ import Testing
             parsing: Array(bytes[8..<8 + length]), fileSize: bytes.count, name: "x.safetensors")
     }
 
-    /// The layout of the reference implementation, byte for byte: float32 before float16, then names; offsets in that
+    /// The layout of the reference implementation (safetensors 0.8.0 writes these very bytes): float32 before float16, then names; offsets in that
     /// order; the header padded with spaces to a multiple of 8.
     @Test func writesTheReferenceLayout() throws {
         let scratch = try Scratch()

@@ -37,7 +37,9 @@ import Testing
         }
         let widest = -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
         _ = PlotScale(covering: widest, padding: 0.05, tickCount: 8)
-        _ = PlotScale(covering: 5e-324...Double.greatestFiniteMagnitude, isLogarithmic: true, padding: 0, tickCount: 8)
+        _ = PlotScale(
+            covering: .leastNonzeroMagnitude...Double.greatestFiniteMagnitude, isLogarithmic: true, padding: 0,
+            tickCount: 8)
     }
 
     @Test func numbersHaveSensibleDigits() {
@@ -73,7 +75,9 @@ import Testing
     }
 
     @Test func extremeCurvesAreDrawnWithoutTrap() {
-        let extremes = [-Double.greatestFiniteMagnitude, .greatestFiniteMagnitude, .nan, .infinity, 0, 5e-324]
+        let extremes = [
+            -Double.greatestFiniteMagnitude, .greatestFiniteMagnitude, .nan, .infinity, 0, .leastNonzeroMagnitude,
+        ]
         for isLogarithmic in [false, true] {
             let points = extremes.enumerated().map { Plot.Point(x: Double($0.offset), y: $0.element) }
             let far = extremes.filter(\.isFinite).sorted().map { Plot.Point(x: $0, y: 1) }
@@ -93,7 +97,10 @@ import Testing
             references: [.init(value: 1, label: name)]
         ).svg
         #expect(!svg.contains("<script") && svg.contains("&lt;script&gt;&amp;&quot;"))
-        #expect(svg.unicodeScalars.allSatisfy { $0 == "\n" || ($0.value >= 0x20 && $0.value < 0xfffe && $0.value != 0x202e) })
+        #expect(
+            svg.unicodeScalars.allSatisfy {
+                $0 == "\n" || ($0.value >= 0x20 && $0.value < 0xfffe && $0.value != 0x202e)
+            })
     }
 
     @Test func globs() {

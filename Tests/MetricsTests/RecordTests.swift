@@ -28,7 +28,7 @@ private func complaint(_ text: String) -> String {
         record.set("train_loss", 2.8125)
         record.set("third", 1.0 / 3.0)
         record.set("whole", 3.0)
-        record.set("tiny", 5e-324)
+        record.set("tiny", Double.leastNonzeroMagnitude)
         record.set("huge", -Double.greatestFiniteMagnitude)
         record.set("note", "a \"b\" \\ \u{1b}[31m é 😀\n")
         record["nothing"] = .null
@@ -84,13 +84,17 @@ private func complaint(_ text: String) -> String {
     }
 
     @Test func syntaxErrorsNameTheirByte() {
-        #expect(complaint("{\"step\":0}\n{\"step\":}\n") == "'m.jsonl', line 2, at byte 19: expected a JSON value, found byte 0x7d")
+        #expect(
+            complaint("{\"step\":0}\n{\"step\":}\n")
+                == "'m.jsonl', line 2, at byte 19: expected a JSON value, found byte 0x7d")
         #expect(complaint("\n") == "'m.jsonl', line 1, at byte 0: expected a JSON value, found the end")
         #expect(complaint("{\"step\":1,\"step\":2}\n").hasSuffix("at byte 10: duplicate key 'step'"))
         #expect(complaint("\0\0\0\n").hasSuffix("expected a JSON value, found byte 0x0"))
         #expect(complaint("{\"step\":1,\"a\":NaN}\n").hasSuffix("found byte 0x4e"))
         #expect(complaint("{\"step\":1,\"a\":1e999}\n").hasSuffix("number out of range"))
-        #expect(complaint("{\"step\":1,\"a\":" + String(repeating: "[", count: 100_000) + "\n").hasSuffix("JSON nested deeper than 64"))
+        #expect(
+            complaint("{\"step\":1,\"a\":" + String(repeating: "[", count: 100_000) + "\n").hasSuffix(
+                "JSON nested deeper than 64"))
     }
 
     @Test func aTornLastLineIsLeftOut() throws {

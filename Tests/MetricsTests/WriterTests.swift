@@ -40,7 +40,8 @@ private func line(_ step: Int, _ value: Int = 0) -> String { "{\"step\":\(step),
     @Test func everyTornEndIsDropped() throws {
         let torn = Array(line(3, 12345).utf8)
         for count in 1..<torn.count {
-            _ = try directory.write(line(1) + line(2) + String(decoding: torn.prefix(count), as: UTF8.self), to: "metrics.jsonl")
+            _ = try directory.write(
+                line(1) + line(2) + String(decoding: torn.prefix(count), as: UTF8.self), to: "metrics.jsonl")
             let change = try MetricsWriter.truncate(path, afterStep: 3)
             let isWhole = count == torn.count - 1
             #expect(change.unreadableLines == (isWhole ? 0 : 1) && change.repairedNewline == isWhole, "\(count) bytes")

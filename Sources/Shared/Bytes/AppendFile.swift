@@ -1,6 +1,8 @@
 // A log that grows by whole lines: each write is one system call at the end of the file, so that a reader who follows
 // it, or a kill, finds a torn line at the end at worst, and never a torn line in the middle.
 
+public import SystemPackage
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -8,7 +10,6 @@
 #else
     private import Darwin
 #endif
-public import SystemPackage
 
 /// A regular file that is only ever appended to. Closed when the last reference goes. Not for concurrent use.
 public final class AppendFile: ByteSink {
@@ -23,7 +24,8 @@ public final class AppendFile: ByteSink {
         self.path = path
         if let kind = FileSystem.kind(of: path), kind != .file {
             throw Fault(
-                .cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place")
+                .cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place"
+            )
         }
         do {
             descriptor = try FileDescriptor.open(

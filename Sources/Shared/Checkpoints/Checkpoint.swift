@@ -91,7 +91,7 @@ public final class Checkpoint: Sendable {
     static func resolved(_ path: FilePath) throws(Fault) -> FilePath {
         var path = path
         if FileSystem.kind(of: path, followingLinks: false) == .symbolicLink, let target = FileSystem.linkTarget(path) {
-            path = path.parent.pushing(FilePath(target))
+            path = path.removingLastComponent().pushing(FilePath(target))
             if FileSystem.kind(of: path) == nil {
                 throw Fault(.noInput, "cannot open \(quoted(path.string)): the link that leads there dangles")
             }

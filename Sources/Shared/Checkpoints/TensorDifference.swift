@@ -23,32 +23,52 @@ public struct TensorDifference: Sendable, Equatable {
             throw Fault(
                 .badData, "tensor \(quoted(name)): shapes \(first.entry.shape) and \(second.entry.shape) differ")
         }
+        var sums = Sums()
         var hasEqualBits = first.entry.dtype == second.entry.dtype
+        let isFloat32 = hasEqualBits && first.entry.dtype == .f32
         var isDecoded = true
-        var maximum = 0.0
-        var squaredDifference = 0.0
-        var squaredReference = 0.0
         while let left = try first.next(), let right = try second.next() {
-            if hasEqualBits && left != right { hasEqualBits = false }
-            guard let x = first.entry.dtype.doubles(left), let y = second.entry.dtype.doubles(right) else {
+            if isFloat32 {
+                // The usual case without arrays of float64 in between.
+                sums.add([UInt32](littleEndianBytes: left[...]), [UInt32](littleEndianBytes: right[...]))
+            } else if let x = first.entry.dtype.doubles(left), let y = second.entry.dtype.doubles(right) {
+                for index in x.indices { sums.add(x[index], y[index]) }
+            } else {
                 isDecoded = false
-                continue
             }
-            for index in x.indices {
-                // The same infinity, or NaN on both sides, is no difference.
-                let isSame = x[index] == y[index] || (x[index].isNaN && y[index].isNaN)
-                let difference = isSame ? 0 : abs(x[index] - y[index])
-                if difference > maximum || difference.isNaN { maximum = maximum.isNaN ? maximum : difference }
-                squaredDifference += difference * difference
-                squaredReference += x[index] * x[index]
-            }
+            if hasEqualBits && left != right { hasEqualBits = false }
         }
-        // A shorter side cannot be: equal shapes give equal numbers of pieces. The end of b checks its digest.
+        // Equal shapes give equal numbers of pieces; asking on checks the digests of empty tensors too.
         while try second.next() != nil {}
-        let relative =
-            squaredDifference == 0 ? 0 : (squaredDifference / squaredReference).squareRoot()
         return TensorDifference(
-            hasEqualBits: hasEqualBits, maximumAbsolute: isDecoded ? maximum : nil,
-            relativeL2: isDecoded ? relative : nil)
+            hasEqualBits: hasEqualBits, maximumAbsolute: isDecoded ? sums.maximum : nil,
+            relativeL2: isDecoded ? sums.relativeL2 : nil)
+    }
+}
+
+/// What is added up over the elements of two tensors.
+private struct Sums {
+    var maximum = 0.0
+    private var squaredDifference = 0.0
+    private var squaredReference = 0.0
+
+    var relativeL2: Double { squaredDifference == 0 ? 0 : (squaredDifference / squaredReference).squareRoot() }
+
+    /// The bits of float32 values.
+    mutating func add(_ x: [UInt32], _ y: [UInt32]) {
+        for index in x.indices {
+            add(Double(Float(bitPattern: x[index])), Double(Float(bitPattern: y[index])))
+        }
+    }
+
+    @inline(__always)
+    mutating func add(_ x: Double, _ y: Double) {
+        squaredReference += x * x
+        // The same infinity, or NaN on both sides, is no difference.
+        if x == y || (x.isNaN && y.isNaN) { return }
+        let difference = abs(x - y)
+        // Once NaN, the maximum stays NaN.
+        if !(difference <= maximum) && !maximum.isNaN { maximum = difference }
+        squaredDifference += difference * difference
     }
 }

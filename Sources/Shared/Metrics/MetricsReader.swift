@@ -31,7 +31,8 @@ public struct MetricsReader {
         if line.isTooLong {
             throw Fault(
                 .badData,
-                "\(quoted(name)), line \(line.number), at byte \(line.offset): longer than \(LineReader.maximumLength) bytes")
+                "\(quoted(name)), line \(line.number), at byte \(line.offset): longer than \(LineReader.maximumLength) bytes"
+            )
         }
         do {
             return try MetricsRecord(line: line.bytes, name: name, number: line.number, offset: line.offset)

@@ -44,7 +44,9 @@ extension MetricsRecord {
                 throw fault("expected \(quoted(key)) to be 'nan', 'inf' or '-inf'")
             }
             let subject = String(key.dropLast(MetricsRecord.companionSuffix.count))
-            guard case .null? = object[subject] else { throw fault("expected null under \(quoted(subject)) beside \(quoted(key))") }
+            guard case .null? = object[subject] else {
+                throw fault("expected null under \(quoted(subject)) beside \(quoted(key))")
+            }
             companions[subject] = number
         }
         for (key, value) in object.members where !key.hasSuffix(MetricsRecord.companionSuffix) {

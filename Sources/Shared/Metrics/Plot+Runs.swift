@@ -57,7 +57,9 @@ extension Plot {
     /// The metrics of all runs, in the order of their first appearance.
     private static func metrics(of runs: [MetricsRun], without axis: Axis) -> [String] {
         var metrics: [String] = []
-        for key in runs.lazy.flatMap(\.keys) where key != axis.rawValue && !metrics.contains(key) { metrics.append(key) }
+        for key in runs.lazy.flatMap(\.keys) where key != axis.rawValue && !metrics.contains(key) {
+            metrics.append(key)
+        }
         return metrics
     }
 

@@ -42,7 +42,8 @@ extension Plot {
         text += legend.svg(left: 76, top: 52)
         text += layout.axes(xTitle: xTitle, yTitle: yTitle)
         for curve in series.filter(\.isBackground) + series.filter({ !$0.isBackground }) {
-            text += layout.curve(curve, dash: Plot.dashes[curve.dash % Plot.dashes.count], color: curve.color % Plot.colorCount)
+            text += layout.curve(
+                curve, dash: Plot.dashes[curve.dash % Plot.dashes.count], color: curve.color % Plot.colorCount)
         }
         text += layout.references(references.filter { isVisible($0.value) })
         return text + "</svg>\n"
@@ -78,7 +79,8 @@ extension Plot {
             entries.map { entry in
                 let x = left + entry.x
                 let y = top + Double(entry.row) * 20
-                let line = "<path class=\"curve c\(entry.series.color % colorCount)\"\(dashAttribute(entry.series.dash)) "
+                let line =
+                    "<path class=\"curve c\(entry.series.color % colorCount)\"\(dashAttribute(entry.series.dash)) "
                     + "d=\"M\(pixel(x)) \(pixel(y))h26\"/>"
                 return line + "<text x=\"\(pixel(x + 33))\" y=\"\(pixel(y + 4.5))\">"
                     + escaped(shortened(entry.series.label, to: 70)) + "</text>\n"

@@ -32,7 +32,8 @@ struct PlotLayout {
         for tick in xScale.ticks {
             let at = pixel(x(tick.value))
             grid += "M\(at) \(pixel(top))V\(pixel(bottom))"
-            labels += "<text x=\"\(at)\" y=\"\(pixel(bottom + 20))\" text-anchor=\"middle\">\(escaped(tick.label))</text>\n"
+            labels +=
+                "<text x=\"\(at)\" y=\"\(pixel(bottom + 20))\" text-anchor=\"middle\">\(escaped(tick.label))</text>\n"
         }
         for tick in yScale.ticks {
             let at = y(tick.value)
@@ -99,7 +100,9 @@ struct PlotLayout {
             var best: (box: Box, isRight: Bool, cost: Int)?
             for (isRight, isAbove) in [(true, false), (true, true), (false, true), (false, false)] {
                 let from = isRight ? right - 8 - width : left + 8
-                let box = Box(left: from, right: from + width, top: isAbove ? at - 19 : at + 3, bottom: isAbove ? at - 3 : at + 19)
+                let box = Box(
+                    left: from, right: from + width, top: isAbove ? at - 19 : at + 3, bottom: isAbove ? at - 3 : at + 19
+                )
                 var cost = curves.count { box.contains($0.x, $0.y) } + 100 * taken.count(where: box.meets)
                 if box.top < top || box.bottom > bottom { cost += 1000 }
                 if cost < best?.cost ?? .max { best = (box, isRight, cost) }

@@ -67,7 +67,8 @@ package struct PlotScale: Sendable {
                 let value = factor * powerOfTen(exponent)
                 let place = logarithm(value)
                 if place < low - 1e-9 || place > high + 1e-9 { continue }
-                ticks.append(Tick(value: value, label: abbreviated(value, decimals: factor == 1.5 ? 1 - exponent : -exponent)))
+                ticks.append(
+                    Tick(value: value, label: abbreviated(value, decimals: factor == 1.5 ? 1 - exponent : -exponent)))
             }
         }
         if ticks.count >= 3 || decades > 1 { return ticks }
@@ -84,7 +85,9 @@ package struct PlotScale: Sendable {
         return values.map { value in
             if value == 0 { return Tick(value: value, label: "0") }
             if isTiny {
-                return Tick(value: value, label: NumberStyle.scientific(max(0, decimalExponent(value) - stepExponent)).text(value))
+                return Tick(
+                    value: value,
+                    label: NumberStyle.scientific(max(0, decimalExponent(value) - stepExponent)).text(value))
             }
             return Tick(value: value, label: fixedText(value / divisor, decimals) + suffix)
         }

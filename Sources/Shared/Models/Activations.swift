@@ -47,9 +47,6 @@ struct Activations {
         let product: Tensor
     }
 
-    /// Floats of logits to aim at: 16 MiB, which stays near the last-level cache.
-    static let logitsTarget = 1 << 22
-
     /// Positions a chunk of the classifier has when at most `limit` fit: whole rows, else whole blocks of the summation
     /// order, so that the head's gradient has the same bits for any chunk.
     static func chunk(limit: Int, rows: Int, length: Int) -> Int {
@@ -57,48 +54,59 @@ struct Activations {
         return min(max(limit / Engine.gemmBlock, 1) * Engine.gemmBlock, length)
     }
 
-    init(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool) {
-        var arena = Arena(Tensor(zeroed: Activations.count(c, rows: rows, length: length, training: training)))
-        self.init(c, rows: rows, length: length, training: training) { arena.take($0) }
+    /// Floats of one chunk's logits.
+    static func logitsCount(_ c: ModelConfiguration, rows: Int, length: Int, _ logitsFloats: Int) -> Int {
+        let limit = max(logitsFloats / c.vocabularySize, 1)
+        return Activations.chunk(limit: limit, rows: rows, length: length) * c.vocabularySize
     }
 
-    /// Floats that the arena has.
-    static func count(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool) -> Int {
+    init(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int) {
+        let count = Activations.count(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
+        var arena = Arena(Tensor(zeroed: count))
+        self.init(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) { arena.take($0 * $1) }
+    }
+
+    /// Floats that the arena has; `MemoryPlan.limit` when that many or more.
+    static func count(
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int
+    ) -> Int {
         var count = 0
         let empty = Tensor(zeroed: 0)
-        _ = Activations(c, rows: rows, length: length, training: training) {
-            count += Arena.rounded($0)
+        _ = Activations(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) { positions, width in
+            let (product, overflow) = positions.multipliedReportingOverflow(by: width)
+            count = overflow || product >= MemoryPlan.limit
+                ? MemoryPlan.limit : min(count + Arena.rounded(product), MemoryPlan.limit)
             return empty
         }
         return count
     }
 
+    /// `take` gives a buffer of (positions, width).
     private init(
-        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, take: (Int) -> Tensor
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int,
+        take: (Int, Int) -> Tensor
     ) {
         let n = rows * length
+        let hidden = c.hiddenSize
         let qkv = (c.heads + 2 * c.keyValueHeads) * c.headSize
         let width = c.heads * c.headSize
-        var layers: [LayerActivations] = []
-        for _ in 0..<(training ? c.layers : 1) {
-            layers.append(
-                LayerActivations(
-                    residual: take(n * c.hiddenSize), norm1: take(n * c.hiddenSize), rstd1: take(n),
-                    qkv: take(n * qkv), attention: take(n * width), logSumExp: take(n * c.heads),
-                    middle: take(n * c.hiddenSize), norm2: take(n * c.hiddenSize), rstd2: take(n),
-                    gateUp: take(n * 2 * c.intermediateSize), product: take(n * c.intermediateSize)))
+        layers = (0..<(training ? c.layers : 1)).map { _ in
+            LayerActivations(
+                residual: take(n, hidden), norm1: take(n, hidden), rstd1: take(n, 1), qkv: take(n, qkv),
+                attention: take(n, width), logSumExp: take(n, c.heads), middle: take(n, hidden),
+                norm2: take(n, hidden), rstd2: take(n, 1), gateUp: take(n, 2 * c.intermediateSize),
+                product: take(n, c.intermediateSize))
         }
-        self.layers = layers
-        final = take(n * c.hiddenSize)
-        finalNorm = take(n * c.hiddenSize)
-        finalRstd = take(n)
-        let limit = max(Activations.logitsTarget / c.vocabularySize, 1)
-        logits = take(Activations.chunk(limit: limit, rows: rows, length: length) * c.vocabularySize)
-        backward = training
+        final = take(n, hidden)
+        finalNorm = take(n, hidden)
+        finalRstd = take(n, 1)
+        logits = take(Activations.logitsCount(c, rows: rows, length: length, logitsFloats), 1)
+        backward =
+            training
             ? Backward(
-                residual: take(n * c.hiddenSize), norm: take(n * c.hiddenSize), qkv: take(n * qkv),
-                attention: take(n * width), delta: take(n * c.heads), gateUp: take(n * 2 * c.intermediateSize),
-                product: take(n * c.intermediateSize))
+                residual: take(n, hidden), norm: take(n, hidden), qkv: take(n, qkv), attention: take(n, width),
+                delta: take(n, c.heads), gateUp: take(n, 2 * c.intermediateSize),
+                product: take(n, c.intermediateSize))
             : nil
     }
 

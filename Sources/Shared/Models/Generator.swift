@@ -3,28 +3,6 @@
 public import Bytes
 public import Kernels
 
-/// How the next id is drawn.
-public struct SamplingRecipe: Sendable, Equatable {
-    /// Logits are divided by it; 0 takes the most likely id.
-    public var temperature = 1.0
-    /// Only the most likely ids whose probabilities reach this sum are drawn from (nucleus sampling, arXiv:1904.09751).
-    public var topP = 1.0
-    /// Only this many of the most likely ids; 0 = all.
-    public var topK = 0
-    public var seed: UInt64 = 0
-
-    public init() {}
-
-    /// - Throws: `Fault` (usage) naming the first value out of range.
-    public func validate() throws(Fault) {
-        if !(temperature >= 0 && temperature.isFinite) {
-            throw Fault(.usage, "temperature is \(temperature), expected 0 or more")
-        }
-        if !(topP > 0 && topP <= 1) { throw Fault(.usage, "top-p is \(topP), expected more than 0, up to 1") }
-        if topK < 0 { throw Fault(.usage, "top-k is \(topK), expected 0 or more") }
-    }
-}
-
 /// Feeds ids to a model one at a time and gives the logits that follow. Holds up to `length` positions.
 public final class Generator {
     private let model: Transformer
@@ -32,7 +10,7 @@ public final class Generator {
     /// Keys and values of each layer: (length, KV, d).
     private let keys: [Tensor]
     private let values: [Tensor]
-    private let batch = ModelBatch(capacity: 1)
+    private let batch: ModelBatch
     private let rotary: (cosine: Tensor, sine: Tensor)
     /// The logits after the last id (V).
     public let logits: Tensor
@@ -43,6 +21,7 @@ public final class Generator {
     public init(_ model: Transformer, length: Int) {
         self.model = model
         self.length = length
+        batch = ModelBatch(capacity: min(length, model.length))
         let c = model.configuration
         keys = (0..<c.layers).map { _ in Tensor(zeroed: length * c.keyValueHeads * c.headSize) }
         values = (0..<c.layers).map { _ in Tensor(zeroed: length * c.keyValueHeads * c.headSize) }
@@ -51,29 +30,71 @@ public final class Generator {
         probabilities = Tensor(zeroed: c.vocabularySize)
     }
 
+    /// Takes in a prompt; `logits` then predict what follows. What fits the model's buffers goes through in one forward
+    /// pass, the rest id by id; both ways give the same bits.
+    /// - Throws: `Fault` (usage) for an unknown id or a full cache.
+    public func feed(_ ids: [UInt32]) throws(Fault) {
+        guard position == 0, ids.count > 1 else {
+            for id in ids { try feed(id) }
+            return
+        }
+        let count = min(ids.count, batch.capacity)
+        try check(ids[..<count])
+        try batch.fill(
+            rows: 0..<1, length: count, inputs: ids, targets: ids, segmentEnds: [[Int32(count)]], lossMask: nil,
+            weight: 1, vocabularySize: model.configuration.vocabularySize)
+        model.forward(batch, keeping: false) { [self] layer, qkv in
+            for t in 0..<count { store(layer, position: t, qkv.slice(t * model.qkvWidth, model.qkvWidth)) }
+        }
+        position = count
+        model.headLogits(of: count - 1, into: logits)
+        for id in ids[count...] { try feed(id) }
+    }
+
+    /// Draws up to `count` ids, feeding each back, and hands them to `emit` until it says false or `stop` is drawn,
+    /// which is not handed out.
+    /// - Throws: `Fault` (usage) when the cache is full.
+    public func generate(
+        _ count: Int, recipe: SamplingRecipe, stop: UInt32?, emit: (UInt32) -> Bool
+    ) throws(Fault) {
+        for index in 0..<count {
+            let id = sample(recipe)
+            if id == stop || !emit(id) { return }
+            if index + 1 < count { try feed(id) }
+        }
+    }
+
+    private func check(_ ids: ArraySlice<UInt32>) throws(Fault) {
+        let known = model.configuration.vocabularySize
+        if let id = ids.first(where: { Int($0) >= known }) {
+            throw Fault(.usage, "id \(id), expected one below the vocabulary's size \(known)")
+        }
+        if ids.count > length - position { throw Fault(.usage, "the sequence is longer than \(length) ids") }
+    }
+
+    /// Keeps a position's keys and values, which lie behind its queries.
+    private func store(_ layer: Int, position: Int, _ qkv: Tensor) {
+        let width = model.configuration.heads * model.configuration.headSize
+        let cached = model.configuration.keyValueHeads * model.configuration.headSize
+        keys[layer].slice(position * cached, cached).copy(qkv.slice(width, cached))
+        values[layer].slice(position * cached, cached).copy(qkv.slice(width + cached, cached))
+    }
+
     /// Takes in one id; `logits` then predict the next.
     /// - Throws: `Fault` (usage) for an unknown id or a full cache.
     public func feed(_ id: UInt32) throws(Fault) {
         let c = model.configuration
-        guard Int(id) < c.vocabularySize else {
-            throw Fault(.usage, "id \(id), expected one below the vocabulary's size \(c.vocabularySize)")
-        }
-        guard position < length else { throw Fault(.usage, "the sequence is longer than \(length) ids") }
+        try check([id])
         try batch.fill(
             rows: 0..<1, length: 1, inputs: [id], targets: [id], segmentEnds: [[1]], lossMask: nil, weight: 1,
             vocabularySize: c.vocabularySize)
         batch.position[0] = Int32(position)
         model.decode(batch, rotary: rotary) { layer, qkv in
-            let width = c.heads * c.headSize
-            let cached = c.keyValueHeads * c.headSize
-            keys[layer].slice(position * cached, cached).copy(qkv.slice(width, cached))
-            values[layer].slice(position * cached, cached).copy(qkv.slice(width + cached, cached))
-            return (
-                keys[layer].slice(0, (position + 1) * cached), values[layer].slice(0, (position + 1) * cached),
-                position + 1
-            )
+            store(layer, position: position, qkv)
+            let cached = (position + 1) * c.keyValueHeads * c.headSize
+            return (keys[layer].slice(0, cached), values[layer].slice(0, cached), position + 1)
         }
-        model.headLogits(into: logits)
+        model.headLogits(of: 0, into: logits)
         position += 1
     }
 
@@ -109,62 +130,5 @@ public final class Generator {
             if rest < 0 { return UInt32(index) }
         }
         return UInt32(order.last { weights[$0] > 0 } ?? best)
-    }
-}
-
-extension Transformer {
-    /// One position through all layers. `cache` stores a layer's new key and value, which lie behind the query in `qkv`,
-    /// and gives back all keys and values so far and their number.
-    func decode(
-        _ batch: ModelBatch, rotary: (cosine: Tensor, sine: Tensor),
-        cache: (_ layer: Int, _ qkv: Tensor) -> (keys: Tensor, values: Tensor, count: Int)
-    ) {
-        let c = configuration
-        let (hidden, width, inner) = (c.hiddenSize, c.heads * c.headSize, c.intermediateSize)
-        let epsilon = Float(c.normEpsilon)
-        let a = activations.layers[0]
-        let x = a.residual.slice(0, hidden)
-        let middle = a.middle.slice(0, hidden)
-        engine.embedding(weights.embedding, c: hidden, ids: batch.inputs.slice(0, 1), out: x)
-        for (index, w) in weights.layers.enumerated() {
-            engine.rmsnorm(
-                x, weight: w.norm1, epsilon: epsilon, y: a.norm1.slice(0, hidden), rstd: a.rstd1.slice(0, 1))
-            engine.gemm(
-                matrix(a.norm1, 1, hidden), matrix(w.qkv, qkvWidth, hidden), transposeB: true,
-                into: matrix(a.qkv, 1, qkvWidth))
-            engine.rope(
-                a.qkv.slice(0, qkvWidth), heads: c.heads + c.keyValueHeads, d: c.headSize, stride: qkvWidth,
-                positions: batch.position.slice(0, 1), cosine: rotary.cosine, sine: rotary.sine)
-            let past = cache(index, a.qkv)
-            engine.attentionDecode(
-                count: past.count, heads: c.heads, kvHeads: c.keyValueHeads, d: c.headSize,
-                scale: 1 / Float(c.headSize).squareRoot(), q: a.qkv.slice(0, width), k: past.keys, v: past.values,
-                out: a.attention.slice(0, width))
-            middle.copy(x)
-            engine.gemm(
-                matrix(a.attention, 1, width), matrix(w.output, hidden, width), transposeB: true,
-                into: matrix(a.middle, 1, hidden), accumulate: true)
-            engine.rmsnorm(
-                middle, weight: w.norm2, epsilon: epsilon, y: a.norm2.slice(0, hidden), rstd: a.rstd2.slice(0, 1))
-            engine.gemm(
-                matrix(a.norm2, 1, hidden), matrix(w.gateUp, 2 * inner, hidden), transposeB: true,
-                into: matrix(a.gateUp, 1, 2 * inner))
-            engine.swiglu(a.gateUp.slice(0, 2 * inner), width: inner, out: a.product.slice(0, inner))
-            x.copy(middle)
-            engine.gemm(
-                matrix(a.product, 1, inner), matrix(w.down, hidden, inner), transposeB: true,
-                into: matrix(a.residual, 1, hidden), accumulate: true)
-        }
-        engine.rmsnorm(
-            x, weight: weights.norm, epsilon: epsilon, y: activations.finalNorm.slice(0, hidden),
-            rstd: activations.finalRstd.slice(0, 1))
-    }
-
-    /// Logits (V) of the first position's last norm.
-    func headLogits(into logits: Tensor) {
-        let c = configuration
-        engine.gemm(
-            matrix(activations.finalNorm, 1, c.hiddenSize), Matrix(weights.head, rows: c.vocabularySize, columns: c.hiddenSize),
-            transposeB: true, into: Matrix(logits, rows: 1, columns: c.vocabularySize))
     }
 }

@@ -30,6 +30,9 @@ public final class ModelBatch {
 
     var count: Int { rows * length }
 
+    /// Ids, where the document begins, the place in it, the weight: five numbers.
+    static let bytesAPosition = 20
+
     /// Takes over rows `range` of a batch.
     /// - Parameters:
     ///   - inputs: ids (B, T) of the whole batch; `targets` alike.
@@ -53,7 +56,7 @@ public final class ModelBatch {
             var end = 0
             var segments = segmentEnds[row].makeIterator()
             for t in 0..<length {
-                if t == end {
+                while t >= end {
                     start = t
                     end = segments.next().map(Int.init) ?? length + 1
                 }

@@ -4,8 +4,8 @@ import Kernels
 
 extension Transformer {
     /// Fills the activations. `keeping`: each layer has its own buffers, for the backward pass; else all share the
-    /// first's.
-    func forward(_ batch: ModelBatch, keeping: Bool) {
+    /// first's. `visit` is shown each layer's rotated queries and keys and its values (N, (H + 2·KV)·d).
+    func forward(_ batch: ModelBatch, keeping: Bool, visit: ((_ layer: Int, _ qkv: Tensor) -> Void)? = nil) {
         let c = configuration
         let n = batch.count
         func layer(_ index: Int) -> LayerActivations { activations.layers[keeping ? index : 0] }
@@ -15,6 +15,7 @@ extension Transformer {
         for index in 0..<c.layers {
             let next = index + 1 < c.layers ? layer(index + 1).residual : activations.final
             forwardLayer(batch, layer(index), weights.layers[index], out: next)
+            visit?(index, layer(index).qkv)
         }
         engine.rmsnorm(
             activations.final.slice(0, n * c.hiddenSize), weight: weights.norm, epsilon: Float(c.normEpsilon),
@@ -33,7 +34,8 @@ extension Transformer {
         engine.rmsnorm(
             residual, weight: w.norm1, epsilon: epsilon, y: a.norm1.slice(0, n * hidden), rstd: a.rstd1.slice(0, n))
         engine.gemm(
-            matrix(a.norm1, n, hidden), matrix(w.qkv, qkvWidth, hidden), transposeB: true, into: matrix(a.qkv, n, qkvWidth))
+            matrix(a.norm1, n, hidden), matrix(w.qkv, qkvWidth, hidden), transposeB: true,
+            into: matrix(a.qkv, n, qkvWidth))
         rotate(a.qkv, batch, inverse: false)
         let (q, k, v) = split(a.qkv, n)
         engine.attention(

@@ -54,8 +54,10 @@ public final class Transformer {
     /// - Parameters:
     ///   - rows, length: the largest micro-batch (shorter rows may come in greater number).
     ///   - training: false for a model that only evaluates.
+    ///   - logitsFloats: logits held at once, about; no result depends on it.
     public init(
-        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool
+        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
+        logitsFloats: Int = Transformer.defaultLogitsFloats
     ) {
         precondition(rows > 0 && length > 0, "\(rows) rows of \(length)")
         self.configuration = configuration
@@ -64,14 +66,17 @@ public final class Transformer {
         layout = ParameterLayout(configuration)
         parameters = Tensor(zeroed: layout.count)
         capacity = rows * length
-        activations = Activations(configuration, rows: rows, length: length, training: training)
+        activations = Activations(
+            configuration, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
         weights = Weights(parameters, layout, configuration)
         rotary = Engine.ropeTable(theta: configuration.ropeTheta, positions: length, d: configuration.headSize)
     }
 
     /// What `init` allocates, and what training adds beside it: gradients of each lane and two moments a parameter.
+    /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
-        _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool, lanes: Int = 1
+        _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool, lanes: Int = 1,
+        logitsFloats: Int = Transformer.defaultLogitsFloats
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
         var plan = MemoryPlan()
@@ -80,10 +85,19 @@ public final class Transformer {
             plan.add("gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout))
             plan.add("moments", bytes: 8 * layout.count)
         }
-        plan.add(
-            "activations", bytes: 4 * Activations.count(configuration, rows: rows, length: length, training: training))
         plan.add("kernel workspace", bytes: engine.workspaceBytes)
+        let (positions, overflow) = rows.multipliedReportingOverflow(by: length)
+        guard !overflow, positions < MemoryPlan.limit else {
+            plan.add("activations", bytes: MemoryPlan.limit)
+            return plan
+        }
+        let activations = Activations.count(
+            configuration, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
+        let logits = Activations.logitsCount(configuration, rows: rows, length: length, logitsFloats)
+        plan.add("activations", bytes: 4 * (activations - logits))
+        plan.add("logits", bytes: 4 * logits)
         plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
+        plan.add("ids", bytes: ModelBatch.bytesAPosition * positions)
         return plan
     }
 
@@ -107,11 +121,11 @@ public final class Transformer {
     /// - Parameter losses: (B·T) of the micro-batch; each position's loss, unweighted, 0 where there is none.
     public func accumulate(_ batch: ModelBatch, into gradients: Gradients, losses: Tensor) {
         guard let backward = activations.backward else { preconditionFailure("this model was planned to evaluate only") }
+        precondition(!gradients.isFinished, "gradients were finished: begin a step with zero()")
         check(batch, losses)
         forward(batch, keeping: true)
-        let d = Weights(gradients.flat, layout, configuration, tiedHead: gradients.head)
-        classify(batch, losses: losses, gradients: d)
-        backwardPass(batch, backward, gradients: d)
+        classify(batch, losses: losses, gradients: gradients.weights)
+        backwardPass(batch, backward, gradients: gradients.weights)
     }
 
     /// Each position's loss, without gradients.
@@ -121,10 +135,13 @@ public final class Transformer {
         classify(batch, losses: losses, gradients: nil)
     }
 
+    /// 16 MiB, which stays near the last-level cache.
+    public static let defaultLogitsFloats = 1 << 22
+
     private func check(_ batch: ModelBatch, _ losses: Tensor) {
         precondition(
             batch.count <= capacity && batch.length <= length && losses.count == batch.count,
-            "\(batch.rows) rows of \(batch.length), \(losses.count) losses; planned for \(capacity) positions, rows of \(length)")
+            "\(batch.rows) rows of \(batch.length), \(losses.count) losses; planned for \(capacity) positions in rows of \(length)")
     }
 
     /// Logits (T, V) of one sequence from its beginning: row t predicts id t + 1.
@@ -135,16 +152,12 @@ public final class Transformer {
         }
         let batch = ModelBatch(capacity: ids.count)
         try batch.fill(
-            rows: 0..<1, length: ids.count, inputs: ids, targets: ids, segmentEnds: [[Int32(ids.count)]], lossMask: nil,
-            weight: 1, vocabularySize: configuration.vocabularySize)
+            rows: 0..<1, length: ids.count, inputs: ids, targets: ids, segmentEnds: [[Int32(ids.count)]],
+            lossMask: nil, weight: 1, vocabularySize: configuration.vocabularySize)
         forward(batch, keeping: false)
-        let v = configuration.vocabularySize
-        let c = configuration.hiddenSize
-        let row = Tensor(zeroed: v)
-        return (0..<ids.count).map { t in
-            engine.gemm(
-                Matrix(activations.finalNorm.slice(t * c, c), rows: 1, columns: c),
-                Matrix(weights.head, rows: v, columns: c), transposeB: true, into: Matrix(row, rows: 1, columns: v))
+        let row = Tensor(zeroed: configuration.vocabularySize)
+        return ids.indices.map { t in
+            headLogits(of: t, into: row)
             return row.array
         }
     }

@@ -67,15 +67,22 @@ public final class AdamW {
     /// What a gradient of that norm is multiplied with: clip / norm when norm > clip, else 1.
     public func clipScale(norm: Double) -> Double { norm > clip ? clip / norm : 1 }
 
+    /// The largest norm, after clipping, that squares without overflow in fp32: a second moment that once became
+    /// infinite would freeze its parameter for ever.
+    public static let largestNorm = 1e18
+
+    /// Whether a gradient of that norm may be applied: finite, and not so large that its squares overflow.
+    public func accepts(norm: Double) -> Bool { norm.isFinite && norm * clipScale(norm: norm) <= AdamW.largestNorm }
+
     /// One update.
     /// - Parameters:
     ///   - t: updates including this one: 1 for the first.
     ///   - norm: of the gradient, as `globalNorm` gives it.
-    /// - Returns: false, and nothing is touched, when the norm is not finite.
+    /// - Returns: false, and nothing is touched, when `accepts` refuses the norm.
     public func update(
         _ parameters: Tensor, gradient: Tensor, norm: Double, learningRate: Double, t: Int, _ engine: Engine
     ) -> Bool {
-        guard norm.isFinite else { return false }
+        guard accepts(norm: norm) else { return false }
         precondition(t >= 1, "update number \(t)")
         let bias1 = 1 - AdamW.power(beta1, t)
         let bias2 = 1 - AdamW.power(beta2, t)

@@ -109,9 +109,11 @@ void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float
 void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
                            float *dtable);
 
-/// Softmax and cross-entropy of each row of logits (n, v), row stride `stride`. loss[i] = log Σ exp(logits) − logits[target], or 0 where
-/// weight[i] == 0. When `gradient`, logits become weight[i] · (softmax − one-hot), rows of weight 0 become 0.
-/// weight is what the caller divides by (1 / count of targets), so losses are unweighted and gradients weighted.
+/// Softmax and cross-entropy of each row of logits (n, v), row stride `stride`. loss[i] = log Σ exp(logits) −
+/// logits[target], or 0 where weight[i] == 0. When `gradient`, logits become weight[i] · (softmax − one-hot), rows of
+/// weight 0 become 0. weight is what the caller divides by (1 / count of targets), so losses are unweighted and
+/// gradients weighted. A non-finite logit gives a non-finite loss.
+/// The sum: exp(logit − largest), in blocks of 1024 (16 float lanes, then the fixed tree), blocks in order in double.
 void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride, float *logits,
                       const uint32_t *targets, const float *weight, float *loss, bool gradient);
 
@@ -128,13 +130,22 @@ typedef struct {
 /// q points at head 0 of token 0; token t, head h lies at q + t · q_stride + h · d (k, v alike with kv_heads).
 /// out (B·T, H·d by out_stride), log_sum_exp (B, H, T): what the backward pass needs, instead of a T × T matrix.
 /// Blocked online softmax (arXiv:2112.05682, arXiv:2205.14135); masked blocks are skipped; memory O(T).
+///
+/// Order: a score is a chain of fused multiply-adds k[i] · (q[i] · scale) in order of i. Keys come in blocks that begin
+/// at multiples of 64 in the row; before a block's weights exp(score − largest so far) are added, in order of keys, to
+/// their sum and (by fused multiply-add) to the output, both are multiplied by exp(largest before − largest now).
+/// out = output · (1 / sum); log_sum_exp = largest + ln sum.
 void mr_attention_forward(mr_context *context, const mr_attention_shape *shape, const float *q, const float *k,
                           const float *v, const int32_t *first, float *out, float *log_sum_exp);
 /// dq, dk, dv (strides as q, k, v) are overwritten. `delta` is scratch (B, H, T): Σ_d dout · out.
+///
+/// Order: p = exp(score − log_sum_exp), ds = (p · (Σ_i v[i] · dout[i] − delta)) · scale. dq takes ds · k key by key; dk
+/// and dv take ds · q and p · dout head by head of the group and query by query, each one chain of fused multiply-adds.
 void mr_attention_backward(mr_context *context, const mr_attention_shape *shape, const float *q, const float *k,
                            const float *v, const int32_t *first, const float *out, const float *log_sum_exp,
                            const float *dout, float *delta, float *dq, float *dk, float *dv);
-/// One new token against a cache: q (H, d), k and v caches (count, KV, d), out (H, d).
+/// One new token against a cache: q (H, d), k and v caches (count, KV, d), out (H, d). The bits are those of the last
+/// token of mr_attention_forward over the whole row (first = 0).
 void mr_attention_decode(mr_context *context, int64_t count, int64_t heads, int64_t kv_heads, int64_t d, float scale,
                          const float *q, const float *k, const float *v, float *out);
 
@@ -146,7 +157,7 @@ uint64_t mr_random_bits(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t
 void mr_random_normal(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t first, int64_t n, float deviation,
                       float *out);
 
-/// y = exp(x) by the polynomial that every kernel uses; exposed so that tests can hold it against the twin.
+/// y = exp(x) by the polynomial that every kernel uses (1 ulp; below the smallest normal number 0); y may be x.
 void mr_exp(mr_context *context, int64_t n, const float *x, float *y);
 
 #ifdef __cplusplus

@@ -1,0 +1,129 @@
+// The fields of a config.json, taken out one at a time with their limits. A value of the wrong kind is never taken for
+// an absent one, and a field that would change the computation is refused unless it says what is done anyway.
+
+import Bytes
+
+/// Typed access to a Hugging Face configuration.
+struct ConfigurationFields {
+    let json: JSON
+    let name: String
+
+    static let tokenKeys = ["bos_token_id", "eos_token_id", "pad_token_id"]
+
+    /// Refuses what is not a plain Llama.
+    func requireLlama() throws(Fault) {
+        guard json.objectValue != nil else { throw .badData(name, "expected a JSON object") }
+        guard present("model_type") != nil || present("architectures") != nil else {
+            throw .badData(name, "'model_type' is missing, this program trains 'llama'")
+        }
+        try require("model_type", among: ["llama"])
+        if let value = present("architectures") {
+            guard let architectures = value.arrayValue, architectures.allSatisfy({ $0 == "LlamaForCausalLM" }) else {
+                throw refusal("architectures", value, "expected [\"LlamaForCausalLM\"]")
+            }
+        }
+        try require("hidden_act", among: ["silu", "swish"])
+        for key in ["attention_bias", "mlp_bias"] where try flag(key, default: false) {
+            throw .badData(name, "'\(key)' is true, this program has no biases in this family")
+        }
+        for key in ["attention_dropout", "embd_pdrop", "resid_pdrop", "hidden_dropout"] {
+            _ = try number(key, default: 0, in: 0...0)
+        }
+        for key in ["pretraining_tp", "partial_rotary_factor"] { _ = try number(key, default: 1, in: 1...1) }
+        for key in ["sliding_window", "quantization_config"] {
+            if let value = present(key) { throw refusal(key, value, "this program does not have it") }
+        }
+    }
+
+    /// The base of the rotary angles, from either spelling; they may not contradict each other, and scaling is refused.
+    func ropeTheta() throws(Fault) -> Double {
+        let bounds = 1.0...1e12
+        let older = try present("rope_theta") == nil ? nil : number("rope_theta", default: 1, in: bounds)
+        var theta = older
+        for key in ["rope_scaling", "rope_parameters"] {
+            guard let value = present(key) else { continue }
+            guard value.objectValue != nil else { throw refusal(key, value, "expected an object") }
+            let inner = ConfigurationFields(json: value, name: name)
+            for spelling in ["rope_type", "type"] { try inner.require(spelling, among: ["default"], inside: key) }
+            _ = try inner.number("partial_rotary_factor", default: 1, in: 1...1)
+            guard inner.present("rope_theta") != nil else { continue }
+            let current = try inner.number("rope_theta", default: 1, in: bounds)
+            if let theta, theta != current {
+                throw .badData(name, "'rope_theta' is \(theta), but \(current) in '\(key)'")
+            }
+            theta = current
+        }
+        return theta ?? 10_000
+    }
+
+    /// Given, or the hidden size split among the heads; even, because rotation takes pairs.
+    func headSize(hiddenSize: Int, heads: Int) throws(Fault) -> Int {
+        let size: Int
+        if present("head_dim") != nil {
+            size = try self.size("head_dim", limit: 256)
+        } else {
+            guard hiddenSize % heads == 0 else {
+                throw .badData(
+                    name, "'hidden_size' is \(hiddenSize), expected a multiple of num_attention_heads \(heads)")
+            }
+            size = hiddenSize / heads
+        }
+        guard size % 2 == 0, size <= 256 else {
+            throw .badData(name, "a head is \(size) wide, expected an even number up to 256")
+        }
+        return size
+    }
+
+    /// Integers, null, or a list of integers.
+    func tokenIDs() throws(Fault) -> JSONObject {
+        var result = JSONObject()
+        for key in ConfigurationFields.tokenKeys {
+            guard let value = json[key] else { continue }
+            let ids = value.arrayValue ?? (value.isNull ? [] : [value])
+            guard ids.allSatisfy({ $0.intValue != nil }) else { throw refusal(key, value, "expected an id") }
+            result[key] = value
+        }
+        return result
+    }
+
+    func size(_ key: String, default fallback: Int? = nil, limit: Int = 1 << 20) throws(Fault) -> Int {
+        guard let value = present(key) else {
+            guard let fallback else { throw .badData(name, "'\(key)' is missing") }
+            return fallback
+        }
+        guard let size = value.intValue, (1...limit).contains(size) else {
+            throw refusal(key, value, "expected 1 to \(limit)")
+        }
+        return size
+    }
+
+    func number(_ key: String, default fallback: Double, in range: ClosedRange<Double>) throws(Fault) -> Double {
+        guard let value = present(key) else { return fallback }
+        guard let number = value.doubleValue, range.contains(number) else {
+            let expected = range.lowerBound == range.upperBound ? "" : " to \(range.upperBound)"
+            throw refusal(key, value, "expected \(range.lowerBound)\(expected)")
+        }
+        return number
+    }
+
+    func flag(_ key: String, default fallback: Bool) throws(Fault) -> Bool {
+        guard let value = present(key) else { return fallback }
+        guard let flag = value.boolValue else { throw refusal(key, value, "expected true or false") }
+        return flag
+    }
+
+    private func present(_ key: String) -> JSON? { json[key].flatMap { $0.isNull ? nil : $0 } }
+
+    private func require(_ key: String, among known: [String], inside parent: String? = nil) throws(Fault) {
+        guard let value = present(key) else { return }
+        guard let text = value.stringValue, known.contains(text) else {
+            let path = parent.map { $0 + "." + key } ?? key
+            throw refusal(path, value, "expected '\(known[0])'")
+        }
+    }
+
+    private func refusal(_ key: String, _ value: JSON, _ expected: String) -> Fault {
+        let text = value.stringValue.map(quoted) ?? printable(value.compact)
+        return .badData(name, "'\(key)' is \(String(text.prefix(80))), \(expected)")
+    }
+}
