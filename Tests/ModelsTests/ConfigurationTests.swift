@@ -90,7 +90,10 @@ import Testing
         (["num_hidden_layers": .integer(1 << 40)], "num_hidden_layers"), (["rms_norm_eps": 0], "rms_norm_eps"),
         (["rms_norm_eps": 1e-300], "rms_norm_eps"), (["initializer_range": -1], "initializer_range"),
         (["tie_word_embeddings": "yes"], "tie_word_embeddings"), (["eos_token_id": "</s>"], "eos_token_id"),
-        (["num_hidden_layers": 4096, "hidden_size": 1_048_320, "intermediate_size": 1_048_576], "parameters"),
+        (
+            ["num_hidden_layers": 4096, "hidden_size": 1_048_320, "intermediate_size": 1_048_576, "head_dim": 64],
+            "parameters"
+        ),
     ]
 
     @Test(arguments: ConfigurationTests.refusals)

@@ -32,14 +32,14 @@ public final class Generator {
 
     /// Takes in a prompt; `logits` then predict what follows. What fits the model's buffers goes through in one forward
     /// pass, the rest id by id; both ways give the same bits.
-    /// - Throws: `Fault` (usage) for an unknown id or a full cache.
+    /// - Throws: `Fault` (usage) for an unknown id or a full cache; nothing was taken in then.
     public func feed(_ ids: [UInt32]) throws(Fault) {
+        try check(ids[...])
         guard position == 0, ids.count > 1 else {
             for id in ids { try feed(id) }
             return
         }
         let count = min(ids.count, batch.capacity)
-        try check(ids[..<count])
         try batch.fill(
             rows: 0..<1, length: count, inputs: ids, targets: ids, segmentEnds: [[Int32(count)]], lossMask: nil,
             weight: 1, vocabularySize: model.configuration.vocabularySize)
