@@ -24,7 +24,7 @@ func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], swiftSettings: swiftSettings)
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport", system], swiftSettings: swiftSettings)
 }
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -85,18 +85,18 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
-        tests("BytesTests", ["Bytes", "CZstd", system]),
+        tests("BytesTests", ["Bytes", "CZstd"]),
         tests("TokensTests", ["Tokens", "Bytes"]),
         tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
         tests("KernelsTests", ["Kernels", "CKernels", "Bytes"]),
         tests("ModelsTests", ["Models", "Kernels", "Bytes"]),
         tests("OptimizersTests", ["Optimizers", "Kernels", "Bytes"]),
-        tests("CheckpointsTests", ["Checkpoints", "Bytes", system]),
-        tests("MetricsTests", ["Metrics", "Bytes", system]),
+        tests("CheckpointsTests", ["Checkpoints", "Bytes"]),
+        tests("MetricsTests", ["Metrics", "Bytes"]),
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
-        tests("ToolTests", ["CommandLine", "Checkpoints", "Bytes", system]),
+        tests("ToolTests", ["CommandLine", "Checkpoints", "Bytes"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

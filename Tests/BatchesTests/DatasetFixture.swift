@@ -2,35 +2,19 @@
 // the program that usually writes them.
 
 import Bytes
+import SystemPackage
 import Tokens
-
-#if canImport(Glibc)
-    import Glibc
-#else
-    import Darwin
-#endif
 
 /// A directory that goes away with its owner.
 final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
-        var template = Array((Host.environment("TMPDIR") ?? "/tmp").utf8CString.dropLast()) + Array("/millrace-XXXXXX".utf8CString)
-        let made = unsafe template.withUnsafeMutableBufferPointer { unsafe mkdtemp($0.baseAddress!) != nil }
-        if !made { throw Fault(.cannotCreate, "no temporary directory") }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        path = (Host.environment("TMPDIR") ?? "/tmp") + "/millrace-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        try FileSystem.makeDirectory(FilePath(path))
     }
 
-    deinit {
-        func remove(_ directory: String) {
-            for name in (try? FileSystem.list(.init(directory))) ?? [] {
-                let path = directory + "/" + name
-                if rmdir(path) != 0 && unlink(path) != 0 { remove(path) }
-            }
-            rmdir(directory)
-        }
-        remove(path)
-    }
+    deinit { try? FileSystem.remove(FilePath(path)) }
 }
 
 /// Writes a dataset directory.

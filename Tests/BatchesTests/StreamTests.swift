@@ -10,7 +10,7 @@ import Tokens
 func smallHead(type: TokenType = .u16, endOfDocument: UInt32? = 256) -> StreamHead {
     StreamHead(
         rows: 2, length: 5, type: type, vocabularySize: 257, endOfDocument: endOfDocument,
-        tokenizer: ["name": "bytes", "file": nil, "sha256": nil, "special": ["end_of_document": 256]],
+        tokenizer: ["name": "bytes", "file": .null, "sha256": .null, "special": ["end_of_document": 256]],
         dataset: Digest.of("dataset"), recipe: "0123456789abcdef", order: "window", packing: "concat", seed: 7,
         epochs: 1, crossDocument: false, start: Cursor(recipe: "0123456789abcdef").description)
 }
