@@ -17,8 +17,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${OUT:-out/demo}
 bin=${MILLRACE_BIN:-$here/../.build/release}
 bytes=${BYTES:-10000000}
-steps=${STEPS:-500}
-rows=8 length=512
+steps=${STEPS:-2000}
+rows=2 length=512
 batch=(--rows "$rows" --length "$length" --pack best-fit)
 
 if [ ! -x "$bin/train-step" ]; then
@@ -43,7 +43,7 @@ tok-pack "${batch[@]}" --order sequential "$out/data/validation" > "$out/validat
 stage "training $steps steps of $((rows * length)) tokens"
 tok-pack "${batch[@]}" --seed 1 --limit "$steps" "$out/data/train" |
     train-step --run "$out/run" --model "$here/models/demo.json" --seed 1 --steps "$steps" \
-        --learning-rate 3e-3 --warmup 30 --weight-decay 0.1 --clip 1 \
+        --learning-rate 3e-3 --minimum-learning-rate 3e-5 --warmup $((steps / 30)) \
         --validation "$out/validation.batches" --eval-every $((steps / 5)) --save-every $((steps / 2))
 
 stage "evaluating on stories the model has not seen"
