@@ -102,7 +102,8 @@ import Testing
             _ = try read(change)
             Issue.record("accepted \(JSON.object(change).compact)")
         } catch let fault as Fault {
-            #expect(fault.kind == .badData && fault.message.hasPrefix("'config.json': ") && fault.message.contains(name))
+            #expect(
+                fault.kind == .badData && fault.message.hasPrefix("'config.json': ") && fault.message.contains(name))
         }
     }
 
@@ -152,7 +153,9 @@ import Testing
     }
 
     @Test func idsOutsideTheVocabularyAreRefusedBeforeAnythingRuns() throws {
-        for (inputs, targets) in [([1, 11], [1, 1]), ([1, 1], [11, 1]), ([1, UInt32.max], [1, 1])] as [([UInt32], [UInt32])] {
+        for (inputs, targets) in [([1, 11], [1, 1]), ([1, 1], [11, 1]), ([1, UInt32.max], [1, 1])]
+            as [([UInt32], [UInt32])]
+        {
             let batch = ModelBatch(capacity: 2)
             #expect(throws: Fault.self) {
                 try batch.fill(

@@ -72,9 +72,11 @@ struct Activations {
     ) -> Int {
         var count = 0
         let empty = Tensor(zeroed: 0)
-        _ = Activations(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) { positions, width in
+        _ = Activations(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) {
+            positions, width in
             let (product, overflow) = positions.multipliedReportingOverflow(by: width)
-            count = overflow || product >= MemoryPlan.limit
+            count =
+                overflow || product >= MemoryPlan.limit
                 ? MemoryPlan.limit : min(count + Arena.rounded(product), MemoryPlan.limit)
             return empty
         }

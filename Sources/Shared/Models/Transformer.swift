@@ -120,7 +120,9 @@ public final class Transformer {
     /// Forward and backward over a micro-batch; gradients are added to.
     /// - Parameter losses: (B·T) of the micro-batch; each position's loss, unweighted, 0 where there is none.
     public func accumulate(_ batch: ModelBatch, into gradients: Gradients, losses: Tensor) {
-        guard let backward = activations.backward else { preconditionFailure("this model was planned to evaluate only") }
+        guard let backward = activations.backward else {
+            preconditionFailure("this model was planned to evaluate only")
+        }
         precondition(!gradients.isFinished, "gradients were finished: begin a step with zero()")
         check(batch, losses)
         forward(batch, keeping: true)
@@ -141,7 +143,8 @@ public final class Transformer {
     private func check(_ batch: ModelBatch, _ losses: Tensor) {
         precondition(
             batch.count <= capacity && batch.length <= length && losses.count == batch.count,
-            "\(batch.rows) rows of \(batch.length), \(losses.count) losses; planned for \(capacity) positions in rows of \(length)")
+            "\(batch.rows) rows of \(batch.length), \(losses.count) losses; planned for \(capacity) positions in rows of \(length)"
+        )
     }
 
     /// Logits (T, V) of one sequence from its beginning: row t predicts id t + 1.
