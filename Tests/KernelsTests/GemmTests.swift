@@ -59,6 +59,45 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
         #expect(c.array == expected)
     }
 
+    /// One row, one column, more strips than one task packs, more than the panel holds at once: every way to cut C, with
+    /// either operand shared.
+    @Test(arguments: InstructionSet.supported, [1, 2, 5])
+    func everyCutGivesEqualBits(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        for (m, n, k) in [(1, 1500, 70), (1500, 1, 70), (5, 4200, 17), (4200, 5, 17), (2, 130, 2100), (450, 300, 270)] {
+            let a = noise(m * k, 1)
+            let b = noise(k * n, 2)
+            for (transposeA, transposeB) in [(false, true), (true, false)] {
+                var expected = [Float](repeating: 0, count: m * n)
+                Naive.gemm(
+                    m: m, n: n, k: k, a, transposeA: transposeA, b, transposeB: transposeB, into: &expected,
+                    accumulate: false, period: 300)
+                let c = Tensor(zeroed: m * n)
+                engine.gemm(
+                    Matrix(Tensor(a), rows: transposeA ? k : m, columns: transposeA ? m : k), transposeA: transposeA,
+                    Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n), transposeB: transposeB,
+                    into: Matrix(c, rows: m, columns: n), period: 300)
+                #expect(c.array == expected, "\(m) \(n) \(k) \(transposeA) \(transposeB)")
+            }
+        }
+    }
+
+    /// Products larger than the shared panel (1 Mi floats) go block group by block group.
+    @Test func largerThanThePanel() throws {
+        let (m, n, k) = (40, 33, 40_000)
+        let a = noise(m * k, 1)
+        let b = noise(k * n, 2)
+        var expected = [Float](repeating: 0, count: m * n)
+        Naive.gemm(
+            m: m, n: n, k: k, a, transposeA: true, b, transposeB: false, into: &expected, accumulate: false,
+            period: 1000)
+        let c = Tensor(zeroed: m * n)
+        try Engine(threads: 2).gemm(
+            Matrix(Tensor(a), rows: k, columns: m), transposeA: true, Matrix(Tensor(b), rows: k, columns: n),
+            into: Matrix(c, rows: m, columns: n), period: 1000)
+        #expect(c.array == expected)
+    }
+
     @Test func rowSplitGivesEqualBits() throws {
         // A gradient over four rows of 40 tokens: at once, and row by row.
         let engine = try Engine(threads: 2)

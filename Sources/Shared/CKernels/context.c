@@ -1,8 +1,7 @@
 // The thread pool and the workspace. Workers wait for the next parallel region by spinning for a bounded time (a region
 // follows the last within microseconds inside a step), then sleep; they never spin when threads outnumber CPUs, where a
 // spinning thread steals from a working one. Threads draw tasks from a counter and the caller waits for tasks to be done,
-// not for workers to arrive: one that wakes late, or not at all, holds nobody up. Measured beside concurrentPerform and task groups: an empty region of two
-// threads costs about 0.2 µs while spinning (Benchmarks/README.md).
+// not for workers to arrive: one that wakes late, or not at all, holds nobody up.
 #if defined(__linux__)
 #define _GNU_SOURCE
 #endif
