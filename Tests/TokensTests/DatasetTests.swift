@@ -133,7 +133,7 @@ struct DatasetTests {
         (#""documents": 2"#, #""documents": 3"#, "sum over the shards"),
         (#""tokens": 3"#, #""tokens": 9223372036854775807"#, "sum over the shards"),
         (#""tokens": 3"#, #""tokens": -3"#, "expected an integer"),
-        (#""sha256": null"#, #""sha256": "00""#, "digest"),
+        (#""sha256": null"#, #""sha256": "00""#, "expected 64 lower-case hexadecimal digits"),
         (#""file": null"#, #""file": "../t""#, "file name"),
         (#""totals""#, #""total""#, "totals: expected, but missing"),
     ])

@@ -86,15 +86,15 @@ import Testing
             """
             # A stream that stalls: the signal comes while the run waits for it.
             mkfifo fifo
-            { pack | head -c 12000; sleep 20; } > fifo &
-            feeder=$!
+            exec 3<> fifo
+            pack | head -c 12000 >&3 || true
             train-step --quiet --validation validation.batches --eval-every 5 --run run --model model.json --steps 20 \\
                 < fifo &
             trainer=$!
             until [ -s run/metrics.jsonl ]; do sleep 0.05; done
             kill -TERM $trainer
             status=0; wait $trainer || status=$?
-            kill $feeder || true
+            exec 3>&-
             test $status = 75
             pack --cursor "$(ckpt-tool get run/latest cursor)" | learn --resume run
             same run

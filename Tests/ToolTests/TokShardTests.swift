@@ -160,17 +160,26 @@ struct TokShardTests {
     @Test func anInterruptSavesAndSaysHowToGoOn() throws {
         try withTemporaryDirectory { path in
             try writeFile(sampleText(bytes: 900_000), to: path + "/t")
-            let options = ["--tokenizer", "bytes", "--split-on", "%%", "--shard-tokens", "20000", "--level", "19", "t"]
-            expectQuiet(try shard(options + ["--output", "whole"], directory: path))
-            let process = try ToolProcess("tok-shard", options + ["--output", "d"], directory: path)
-            while process.isRunning && !exists(path + "/d/shard-00003.json") { pause(milliseconds: 1) }
-            process.kill(15)
-            let result = try process.wait()
-            #expect(result.status == 75)
-            #expect(result.errors == "tok-shard: interrupted: the same command with --resume goes on\n")
-            #expect(!exists(path + "/d/dataset.json"))
-            expectQuiet(try shard(options + ["--output", "d", "--resume"], directory: path))
-            #expect(try tree(path + "/d") == tree(path + "/whole"))
+            let result = try runShell(
+                """
+                options="--tokenizer bytes --split-on %% --shard-tokens 20000"
+                cat t | tok-shard $options --output whole - || exit 1
+                # The pipe stays open after half the text: the signal comes while the reader waits for the rest.
+                mkfifo pipe
+                exec 3<> pipe
+                tok-shard $options --output d - < pipe 2> errors &
+                head -c 400000 t >&3
+                until [ -e d/shard-00003.json ]; do sleep 0.01; done
+                kill -TERM $!
+                status=0; wait $! || status=$?
+                exec 3>&-
+                [ $status = 75 ] || exit 2
+                [ "$(cat errors)" = 'tok-shard: interrupted: the same command with --resume goes on' ] || exit 3
+                [ ! -e d/dataset.json ] || exit 4
+                cat t | tok-shard $options --output d --resume - || exit 5
+                diff -r whole d
+                """, directory: path)
+            #expect(result.status == 0, "\(result.text) \(result.errors)")
         }
     }
 

@@ -1,6 +1,14 @@
 // Sequential bytes in and out over file descriptors: pipes, terminals, files. Short reads and writes and interrupted
 // calls are retried; the closed reader of a pipe is told apart from a failure, because ripgrep's rule makes it none.
 
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+public import Synchronization
 package import SystemPackage
 
 /// Where bytes come from, in order.
@@ -64,7 +72,21 @@ public final class FileSource: ByteSource, Sendable {
 
     deinit { if owned { try? descriptor.close() } }
 
+    /// What is asked, ten times a second, while a read waits for input: true ends the wait with an `interrupted` fault.
+    /// A signal alone cannot: it may arrive just before the read begins.
+    public static let interruptionProbe = Mutex<(@Sendable () -> Bool)?>(nil)
+
+    private func waitForInput() throws(Fault) {
+        guard let isInterrupted = FileSource.interruptionProbe.withLock({ $0 }) else { return }
+        var request = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+        // Anything but "nothing yet" (0) or a signal (-1) is for the read to find out.
+        while unsafe poll(&request, 1, 100) <= 0 {
+            if isInterrupted() { throw Fault(.interrupted, "interrupted while waiting for \(quoted(name))") }
+        }
+    }
+
     public func read(upTo count: Int) throws(Fault) -> [UInt8] {
+        try waitForInput()
         var failure: Fault?
         // SAFETY: read writes at most the buffer's bytes and returns how many.
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in

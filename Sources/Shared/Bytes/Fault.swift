@@ -16,6 +16,8 @@ public struct Fault: Error, Sendable, Hashable, CustomStringConvertible {
         case cannotCreate
         /// Reading or writing failed under way: a full disk, an I/O error.
         case inputOutput
+        /// The user asked us to stop while we waited.
+        case interrupted
         /// The request contradicts itself or the state it meets.
         case usage
     }

@@ -23,6 +23,7 @@ public enum ExitStatus: Int32, Sendable {
         case .cannotCreate: self = .cannotCreate
         case .inputOutput: self = .inputOutput
         case .usage: self = .usage
+        case .interrupted: self = .interrupted
         }
     }
 }

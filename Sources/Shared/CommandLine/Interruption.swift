@@ -1,5 +1,7 @@
 // SIGINT and SIGTERM: the first asks the tool to finish its step, save and exit 75; the second ends it at once.
 
+private import Bytes
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -15,6 +17,7 @@ private let requested = Atomic<Bool>(false)
 public enum Interruption {
     /// Installs the handlers. Call before threads are started.
     public static func install() {
+        FileSource.interruptionProbe.withLock { $0 = { isRequested } }
         _ = requested.load(ordering: .relaxed)  // made now: the handler must not be the one that initializes it
         for number in [SIGINT, SIGTERM] {
             var action = sigaction()

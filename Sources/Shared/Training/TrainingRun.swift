@@ -143,7 +143,11 @@ public final class TrainingRun {
             return .interrupted
         }
         guard case .head(let head) = first else {
-            if case .failure(let fault) = first { throw fault }
+            if case .failure(let fault) = first {
+                if fault.kind == .interrupted && !isResumed { try saveInitial(describe) }
+                if fault.kind == .interrupted { return .interrupted }
+                throw fault
+            }
             throw Fault.badData(source.name, "expected a batch stream")
         }
         try accept(head, name: source.name)
@@ -179,6 +183,7 @@ public final class TrainingRun {
             guard let item = wait(for: stream, isInterrupted) else { return try interrupted() }
             switch item {
             case .head: throw Fault.badData(name, "a second HEAD in the stream")
+            case .failure(let fault) where fault.kind == .interrupted: return try interrupted()
             case .failure(let fault):
                 try metrics.synchronize()
                 try save(trainer)
