@@ -128,7 +128,7 @@ private func spawn(
     let words = ["/usr/bin/env"] + place + environment.map { "\($0.key)=\($0.value)" } + arguments
     // SAFETY: the strings are copied, live until posix_spawn has returned, and are freed here.
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) }
-    defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     unsafe pointers.append(nil)
     #if canImport(Darwin)
         var actions: posix_spawn_file_actions_t? = nil
