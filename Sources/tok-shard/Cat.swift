@@ -28,7 +28,8 @@ struct Cat: ParsableCommand {
         let tokenizer = dataset.manifest.tokenizer.builtIn
         if !ids && tokenizer == nil {
             throw Fault(
-                .usage, "\(quoted(dataset.path)) was made with tokenizer \(quoted(dataset.manifest.tokenizer.name)), "
+                .usage,
+                "\(quoted(dataset.path)) was made with tokenizer \(quoted(dataset.manifest.tokenizer.name)), "
                     + "which this release cannot decode", hint: "--ids writes the ids")
         }
         let output = BufferedSink(FileSink.standardOutput, capacity: 1 << 18)
@@ -51,7 +52,8 @@ struct Cat: ParsableCommand {
         if let document {
             guard document >= 0, let (index, local) = dataset.shard(ofDocument: document) else {
                 throw Fault(
-                    .usage, "no document \(document) in \(quoted(dataset.path)): it has \(dataset.manifest.totals.documents)")
+                    .usage,
+                    "no document \(document) in \(quoted(dataset.path)): it has \(dataset.manifest.totals.documents)")
             }
             let shard = try dataset.shard(index)
             let range = try shard.tokenRange(ofDocument: local)

@@ -52,7 +52,8 @@ struct Info: ParsableCommand {
             (
                 "bytes",
                 totals.bytes == 0 || totals.tokens == 0
-                    ? "\(totals.bytes)" : "\(totals.bytes) (\(fixed(stored / Double(totals.bytes), 2)) times smaller than raw)"
+                    ? "\(totals.bytes)"
+                    : "\(totals.bytes) (\(fixed(stored / Double(totals.bytes), 2)) times smaller than raw)"
             ),
         ]
         if totals.documents > 0 {
@@ -68,7 +69,9 @@ struct Info: ParsableCommand {
         if !lengths.buckets.isEmpty { text += "\n" + padded("tokens from", 14) + padded("documents", 14) + "\n" }
         for bucket in lengths.buckets {
             let bar = String(repeating: "█", count: (bucket.documents * 40 + most - 1) / most)
-            text += padded("\(bucket.from)", 14) + padded("\(bucket.documents)", 14) + (bar.isEmpty ? "" : "  " + bar) + "\n"
+            text +=
+                padded("\(bucket.from)", 14) + padded("\(bucket.documents)", 14) + (bar.isEmpty ? "" : "  " + bar)
+                + "\n"
         }
         return text
     }

@@ -32,7 +32,8 @@ struct Make: ParsableCommand {
     var vocabSize: Int?
     @Option(help: ArgumentHelp("ids-u16, ids-u32: the id that ends each document.", valueName: "id"))
     var endOfDocument: Int?
-    @Option(help: ArgumentHelp("Part of the documents for OUTPUT/validation; the rest is OUTPUT/train.", valueName: "F"))
+    @Option(
+        help: ArgumentHelp("Part of the documents for OUTPUT/validation; the rest is OUTPUT/train.", valueName: "F"))
     var validation: Double?
     @Option(help: ArgumentHelp("A shard ends with the document that reaches this many tokens.", valueName: "N"))
     var shardTokens = DatasetWriter.defaultShardTokens
@@ -109,7 +110,8 @@ struct Make: ParsableCommand {
 
     private func loadTokenizer() throws -> any Tokenizer {
         guard let tokenizer else {
-            throw Fault(.usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
+            throw Fault(
+                .usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
         }
         if tokenizer == "bytes" { return BytesTokenizer() }
         _ = try FileSource.open(tokenizer)

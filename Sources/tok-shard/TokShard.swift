@@ -1,8 +1,8 @@
 // tok-shard: text or ids in, a dataset out. The root command; making a dataset is its default subcommand, so that
 // `tok-shard --tokenizer bytes --output DIR FILE…` needs no verb.
 
-private import Bytes
 internal import ArgumentParser
+private import Bytes
 internal import CommandLine
 
 @main

@@ -112,7 +112,8 @@ public let toolDirectory: String = {
             return String(argument[..<range.lowerBound])
         }
     }
-    return FileSystem.linkTarget("/proc/self/exe").map { FilePath($0).removingLastComponent().string } ?? ".build/release"
+    return FileSystem.linkTarget("/proc/self/exe").map { FilePath($0).removingLastComponent().string }
+        ?? ".build/release"
 }()
 
 // A free function, because `kill` inside the class is its own.
@@ -121,12 +122,13 @@ private func sendSignal(_ identifier: Int32, _ signal: Int32) -> Int32 { kill(id
 private func spawn(
     _ arguments: [String], environment: [String: String], directory: String?, streams: [String]
 ) throws -> Int32 {
-    // `env` changes the directory and sets the variables: the spawned process inherits ours, and no C array of strings has to be merged.
+    // `env` changes the directory and sets the variables: the spawned process inherits ours, and no C array of strings
+    // has to be merged.
     let place = directory.map { ["-C", $0] } ?? []
     let words = ["/usr/bin/env"] + place + environment.map { "\($0.key)=\($0.value)" } + arguments
     // SAFETY: the strings are copied, live until posix_spawn has returned, and are freed here.
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe words.map { unsafe strdup($0) }
-    defer { for unsafe pointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
     unsafe pointers.append(nil)
     #if canImport(Darwin)
         var actions: posix_spawn_file_actions_t? = nil
@@ -140,9 +142,21 @@ private func spawn(
         unsafe posix_spawn_file_actions_addopen(
             &actions, Int32(descriptor), streams[descriptor], O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     }
+    // The test runner's threads block signals, and a child would inherit that: it is given an empty mask.
+    #if canImport(Darwin)
+        var attributes: posix_spawnattr_t? = nil
+    #else
+        var attributes = posix_spawnattr_t()
+    #endif
+    unsafe posix_spawnattr_init(&attributes)
+    defer { unsafe posix_spawnattr_destroy(&attributes) }
+    var mask = sigset_t()
+    unsafe sigemptyset(&mask)
+    unsafe posix_spawnattr_setsigmask(&attributes, &mask)
+    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var identifier: pid_t = 0
     // SAFETY: arguments end in nil; everything passed outlives the call.
-    let code = unsafe posix_spawn(&identifier, "/usr/bin/env", &actions, nil, pointers, environ)
+    let code = unsafe posix_spawn(&identifier, "/usr/bin/env", &actions, &attributes, pointers, environ)
     if code != 0 { throw Errno(rawValue: code) }
     return identifier
 }

@@ -16,16 +16,15 @@ struct DamageTests {
     }
 
     /// Opens and reads everything without the manifest's help: size and digest are not looked at.
-    @discardableResult
-    private func readAll(_ path: String) throws -> [UInt32] {
-        var ids: [UInt32] = []
+    @discardableResult private func readAll(_ path: String) throws -> [[UInt32]] {
         let shard = try Shard(path, vocabularySize: 10)
         let decompressor = ZstdDecompressor()
+        var read: [[UInt32]] = []
         for k in 0..<shard.frameCount {
-            ids += try shard.tokens(inFrame: k, using: decompressor)
-            _ = try shard.documentEnds(inFrame: k)
+            read.append(try shard.tokens(inFrame: k, using: decompressor))
+            read.append(try shard.documentEnds(inFrame: k))
         }
-        return ids
+        return read
     }
 
     @Test func truncationAtEveryLengthIsRefused() throws {
@@ -49,21 +48,25 @@ struct DamageTests {
             let (bytes, _) = try makeShard(path)
             let dataset = try Dataset(path + "/d")
             let whole = try readAll(dataset.shardPath(0))
+            var complaints = 0
             for position in bytes.indices {
                 for bit in [0, 3, 7] {
                     var damaged = bytes
                     damaged[position] ^= 1 << bit
                     try writeFile(damaged, to: dataset.shardPath(0))
                     do {
-                        // A flip may pass reading only where it changes no content, as in unused bits of a table.
-                        #expect(try readAll(dataset.shardPath(0)) == whole, "byte \(position), bit \(bit)")
+                        // A few bits of a zstd frame are not used by its content: they may pass here, where nobody
+                        // looks at the digest, but no other token or document end may come of them.
+                        #expect(try readAll(dataset.shardPath(0)) == whole, "bit \(bit) of byte \(position)")
                     } catch let fault as Fault {
+                        complaints += 1
                         #expect(fault.kind == .badData)
                         #expect(fault.message.contains("shard-00000.tok.zst"))
                     }
                     if bit == 0 { #expect(try verify(dataset).isEmpty == false, "byte \(position)") }
                 }
             }
+            #expect(complaints > bytes.count * 3 - 20)
         }
     }
 
@@ -87,7 +90,8 @@ struct DamageTests {
             let dataset = try writeDataset([[1, 2, 3], [4, 9]], to: path + "/d", vocabulary: 10)
             let shard = try Shard(dataset.shardPath(0), vocabularySize: 9)
             let fault = #expect(throws: Fault.self) { try shard.tokens(inFrame: 0, using: ZstdDecompressor()) }
-            #expect(fault?.message.contains("frame 0 at byte 0: token 4 is id 9, not below the vocabulary size 9") == true)
+            #expect(
+                fault?.message.contains("frame 0 at byte 0: token 4 is id 9, not below the vocabulary size 9") == true)
         }
     }
 

@@ -79,7 +79,10 @@ struct DatasetTests {
             let shard = try dataset.shard(0)
             #expect(shard.frameCount == 7)
             #expect((0..<7).map { shard.documentCount(inFrame: $0) } == [1, 2, 0, 0, 0, 3, 1])
-            #expect((0..<7).map { shard.frameEntry($0).documentStart } == [0, frame, 2 * frame, 2 * frame, 2 * frame, 2 * frame, 6 * frame])
+            #expect(
+                (0..<7).map { shard.frameEntry($0).documentStart } == [
+                    0, frame, 2 * frame, 2 * frame, 2 * frame, 2 * frame, 6 * frame,
+                ])
             #expect((0..<7).map { shard.frameEntry($0).previousToken } == [0, 1, 3, 4, 4, 4, 6])
             #expect(try shard.documentEnds(inFrame: 5) == [5, 6, UInt32(frame)])
             #expect(try readDocuments(dataset) == documents)
@@ -133,7 +136,7 @@ struct DatasetTests {
         (#""documents": 2"#, #""documents": 3"#, "sum over the shards"),
         (#""tokens": 3"#, #""tokens": 9223372036854775807"#, "sum over the shards"),
         (#""tokens": 3"#, #""tokens": -3"#, "expected an integer"),
-        (#""sha256": null"#, #""sha256": "00""#, "expected 64 lower-case hexadecimal digits"),
+        (#""sha256": null"#, #""sha256": "00""#, "64 lower-case hexadecimal digits"),
         (#""file": null"#, #""file": "../t""#, "file name"),
         (#""totals""#, #""total""#, "totals: expected, but missing"),
     ])

@@ -52,13 +52,15 @@ struct TokShardErrorTests {
         try expectError(
             "--output d --format ids-text --vocab-size 257 f", input: file("1 2\n-3\n"), status: 65,
             "'f', line 2, at byte 4: expected decimal ids and blanks, found byte 0x2d")
-        try expectError("--output d --format ids-u16 f", input: file("ab"), status: 64, "--format ids-u16 needs --vocab-size")
+        try expectError(
+            "--output d --format ids-u16 f", input: file("ab"), status: 64, "--format ids-u16 needs --vocab-size")
     }
 
     @Test func argumentsAreChecked() throws {
         try expectError("--output d f", input: file("x"), status: 64, "--format text needs --tokenizer")
         try expectError("--tokenizer bytes --output d", status: 64, "no input files")
-        try expectError("--tokenizer bytes --output d none", status: 66, "cannot open 'none': No such file or directory")
+        try expectError(
+            "--tokenizer bytes --output d none", status: 66, "cannot open 'none': No such file or directory")
         try expectError(
             "--tokenizer f --output d f", input: file("{}"), status: 65, "'f': no tokenizer that this release reads")
         try expectError(
@@ -107,7 +109,8 @@ struct TokShardErrorTests {
         try withTemporaryDirectory { path in
             try writeFile(sampleText(bytes: 2_000_000), to: path + "/t")
             let result = try runShell(
-                "tok-shard --tokenizer bytes --level 1 --output d t && tok-shard cat d | head -c 10 | wc -c", directory: path)
+                "tok-shard --tokenizer bytes --level 1 --output d t && tok-shard cat d | head -c 10 | wc -c",
+                directory: path)
             #expect(result.status == 0)
             #expect(result.text.filter(\.isNumber) == "10")
             #expect(result.errors == "")

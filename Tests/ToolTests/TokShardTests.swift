@@ -100,24 +100,30 @@ struct TokShardTests {
     /// Kill -9 when the Nth sidecar appears, then go on: the same bytes as a run that was let alone.
     @Test func killedRunsGoOn() throws {
         try withTemporaryDirectory { path in
-            let text = sampleText(bytes: 900_000)
+            let text = sampleText(bytes: 300_000)
             try writeFile(text, to: path + "/t")
-            try writeFile(Array(text[..<100_000]), to: path + "/u")
+            try writeFile(Array(text[..<50_000]), to: path + "/u")
             let options = [
-                "--tokenizer", "bytes", "--split-on", "%%", "--shard-tokens", "20000", "--level", "19", "--validation",
+                "--tokenizer", "bytes", "--split-on", "%%", "--shard-tokens", "10000", "--level", "19", "--validation",
                 "0.3",
             ]
             expectQuiet(try shard(options + ["--output", "whole", "t", "u"], directory: path))
             let whole = try tree(path + "/whole")
-            #expect(whole.count > 60)
-            for (threads, moments) in [("1", ["train/shard-00000.json", "train/shard-00011.json"]),
-                ("2", ["ingest.json", "validation/shard-00003.json", "train/shard-00009.json", "train/shard-00020.json"]),
+            #expect(whole.count > 50)
+            for (threads, moments) in [
+                ("1", ["train/shard-00000.json", "train/shard-00011.json"]),
+                (
+                    "2",
+                    ["ingest.json", "validation/shard-00003.json", "train/shard-00009.json", "train/shard-00018.json"]
+                ),
             ] {
                 let output = path + "/killed" + threads
                 for (attempt, moment) in moments.enumerated() {
                     let process = try ToolProcess(
                         "tok-shard",
-                        options + ["--threads", threads, "--output", output] + (attempt == 0 ? [] : ["--resume"]) + ["t", "u"],
+                        options + ["--threads", threads, "--output", output] + (attempt == 0 ? [] : ["--resume"]) + [
+                            "t", "u",
+                        ],
                         directory: path)
                     while process.isRunning && !exists(output + "/" + moment) { pause(milliseconds: 1) }
                     process.kill(9)
@@ -146,7 +152,9 @@ struct TokShardTests {
                 options="--tokenizer bytes --split-on %% --shard-tokens 20000"
                 cat t | tok-shard $options --output whole - || exit 1
                 # The pipe stays open after half the text; the reader is killed while it waits for the rest.
-                (head -c 200000 t; sleep 60) | tok-shard $options --output d - &
+                mkfifo pipe; exec 3<> pipe
+                tok-shard $options --output d - < pipe &
+                head -c 200000 t >&3
                 until [ -e d/shard-00005.json ]; do sleep 0.01; done
                 kill -9 $!; wait $!
                 [ ! -e d/dataset.json ] || exit 2
@@ -159,27 +167,18 @@ struct TokShardTests {
 
     @Test func anInterruptSavesAndSaysHowToGoOn() throws {
         try withTemporaryDirectory { path in
-            try writeFile(sampleText(bytes: 900_000), to: path + "/t")
-            let result = try runShell(
-                """
-                options="--tokenizer bytes --split-on %% --shard-tokens 20000"
-                cat t | tok-shard $options --output whole - || exit 1
-                # The pipe stays open after half the text: the signal comes while the reader waits for the rest.
-                mkfifo pipe
-                exec 3<> pipe
-                tok-shard $options --output d - < pipe 2> errors &
-                head -c 400000 t >&3
-                until [ -e d/shard-00003.json ]; do sleep 0.01; done
-                kill -TERM $!
-                status=0; wait $! || status=$?
-                exec 3>&-
-                [ $status = 75 ] || exit 2
-                [ "$(cat errors)" = 'tok-shard: interrupted: the same command with --resume goes on' ] || exit 3
-                [ ! -e d/dataset.json ] || exit 4
-                cat t | tok-shard $options --output d --resume - || exit 5
-                diff -r whole d
-                """, directory: path)
-            #expect(result.status == 0, "\(result.text) \(result.errors)")
+            try writeFile(sampleText(bytes: 400_000), to: path + "/t")
+            let options = ["--tokenizer", "bytes", "--split-on", "%%", "--shard-tokens", "10000", "--level", "19", "t"]
+            expectQuiet(try shard(options + ["--output", "whole"], directory: path))
+            let process = try ToolProcess("tok-shard", options + ["--output", "d"], directory: path)
+            while process.isRunning && !exists(path + "/d/shard-00003.json") { pause(milliseconds: 1) }
+            process.kill(15)
+            let result = try process.wait()
+            #expect(result.status == 75)
+            #expect(result.errors == "tok-shard: interrupted: the same command with --resume goes on\n")
+            #expect(!exists(path + "/d/dataset.json"))
+            expectQuiet(try shard(options + ["--output", "d", "--resume"], directory: path))
+            #expect(try tree(path + "/d") == tree(path + "/whole"))
         }
     }
 
@@ -222,7 +221,10 @@ struct TokShardTests {
             for name in ["a", "b"] {
                 expectQuiet(
                     try shard(
-                        ["--tokenizer", "bytes", "--format", "jsonl", "--validation", "0.1", "--output", "d" + name, name],
+                        [
+                            "--tokenizer", "bytes", "--format", "jsonl", "--validation", "0.1", "--output", "d" + name,
+                            name,
+                        ],
                         directory: path))
                 let train = try shard(["cat", "--separator", "|", "d\(name)/train"], directory: path).text
                 let validation = try shard(["cat", "--separator", "|", "d\(name)/validation"], directory: path).text

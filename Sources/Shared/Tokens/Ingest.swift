@@ -81,7 +81,8 @@ public struct Ingest {
     private static func check(_ recipe: IngestRecipe) throws(Fault) {
         func require(_ holds: Bool, _ message: String) throws(Fault) { if !holds { throw Fault(.usage, message) } }
         try require((1...1 << 32).contains(recipe.vocabularySize), "a vocabulary size is 1 to \(1 << 32)")
-        try require((1...maximumShardTokens).contains(recipe.shardTokens), "shard tokens are 1 to \(maximumShardTokens)")
+        try require(
+            (1...maximumShardTokens).contains(recipe.shardTokens), "shard tokens are 1 to \(maximumShardTokens)")
         try require((1...19).contains(recipe.level), "a compression level is 1 to 19")
         if let part = recipe.validation { try require(part > 0 && part < 1, "a validation part lies between 0 and 1") }
         if let id = recipe.endOfDocument {

@@ -54,7 +54,8 @@ struct IngestRecord: Equatable {
         var sides: [Side] = []
         for entry in progress {
             func count(_ key: String) -> Int? { entry[key]?.intValue.flatMap { $0 >= 0 ? $0 : nil } }
-            guard let shards = count("shards"), let documents = count("documents"), let empty = count("empty_documents"),
+            guard let shards = count("shards"), let documents = count("documents"),
+                let empty = count("empty_documents"),
                 let input = count("input"), let byte = count("byte"), let line = count("line")
             else { throw .badData(name, "progress without one of its counts") }
             sides.append(
@@ -77,7 +78,8 @@ struct IngestRecord: Equatable {
     private static func difference(_ stored: JSON, _ asked: JSON) -> String {
         for key in asked.objectValue?.keys ?? [] where stored[key] != asked[key] {
             if key == "inputs" { return "the inputs or their sizes have changed" }
-            return "it was made with \(key) \(stored[key]?.compact ?? "missing"), now asked for \(asked[key]?.compact ?? "null")"
+            return
+                "it was made with \(key) \(stored[key]?.compact ?? "missing"), now asked for \(asked[key]?.compact ?? "null")"
         }
         return "the recipes differ"
     }

@@ -47,7 +47,8 @@ struct JSONLineDocuments: DocumentReader {
             throw fault(
                 begin, "no field \(quoted(field))",
                 hint: object.keys.isEmpty
-                    ? nil : "--field chooses it; the line has \(object.keys.prefix(8).map(quoted).joined(separator: ", "))")
+                    ? nil
+                    : "--field chooses it; the line has \(object.keys.prefix(8).map(quoted).joined(separator: ", "))")
         }
         guard let text = member.stringValue else { throw fault(begin, "field \(quoted(field)) is no string") }
         return Array(text.utf8)
@@ -74,7 +75,8 @@ struct JSONLineDocuments: DocumentReader {
             }
             if buffer.count - start > maximumLine {
                 throw Fault(
-                    .badData, "\(quoted(source.name)), line \(line + 1), at byte \(offset): longer than \(maximumLine) bytes")
+                    .badData,
+                    "\(quoted(source.name)), line \(line + 1), at byte \(offset): longer than \(maximumLine) bytes")
             }
             let more = try source.read(upTo: inputPieceBytes)
             isExhausted = more.isEmpty

@@ -32,7 +32,8 @@ extension Shard {
         precondition(type == .u16, "tokens16 of a shard of \(type.rawValue)")
         let tokens = [UInt16](littleEndianBytes: try content(ofFrame: k, using: decompressor)[...])
         if vocabularySize < 65536, maximum(of: tokens) >= UInt16(vocabularySize) {
-            throw outOfRange(frame: k, at: tokens.firstIndex { $0 >= UInt16(vocabularySize) } ?? 0, tokens.map(UInt32.init))
+            throw outOfRange(
+                frame: k, at: tokens.firstIndex { $0 >= UInt16(vocabularySize) } ?? 0, tokens.map(UInt32.init))
         }
         return tokens
     }
@@ -51,7 +52,8 @@ extension Shard {
     private func outOfRange(frame k: Int, at index: Int, _ tokens: [UInt32]) -> Fault {
         fault(
             frame: k,
-            "token \(tokenOffset(ofFrame: k) + index) is id \(tokens[index]), not below the vocabulary size \(vocabularySize)")
+            "token \(tokenOffset(ofFrame: k) + index) is id \(tokens[index]), not below the vocabulary size \(vocabularySize)"
+        )
     }
 
     /// Where documents end inside frame `k`: exclusive ends, as token offsets in the frame (1 … tokens in the frame),
@@ -74,7 +76,8 @@ extension Shard {
             if end <= previous || Int(end) > tokenCount(inFrame: k) {
                 throw .badData(
                     name, byte: offset + index * 4,
-                    "expected a document end from \(previous + 1) to \(tokenCount(inFrame: k)) in frame \(k), found \(end)")
+                    "expected a document end from \(previous + 1) to \(tokenCount(inFrame: k)) in frame \(k), found \(end)"
+                )
             }
             previous = end
         }
@@ -82,7 +85,8 @@ extension Shard {
         if k + 1 == frameCount {
             if Int(previous) != lastFrameTokens {
                 throw .badData(
-                    name, byte: offset, "expected the last document to end at token \(lastFrameTokens) of frame \(k), found \(previous)")
+                    name, byte: offset,
+                    "expected the last document to end at token \(lastFrameTokens) of frame \(k), found \(previous)")
             }
         } else if count > 0, tokenOffset(ofFrame: k) + Int(previous) != frames[k + 1].documentStart {
             throw .badData(

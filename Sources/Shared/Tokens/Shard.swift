@@ -116,7 +116,8 @@ struct TokenLayout {
             if entry.compressed > ShardFormat.maximumCompressedFrame {
                 throw .badData(
                     name, byte: seek.byteOffset(ofEntry: k),
-                    "frame \(k) takes \(entry.compressed) bytes, more than the \(ShardFormat.maximumCompressedFrame) allowed")
+                    "frame \(k) takes \(entry.compressed) bytes, more than the \(ShardFormat.maximumCompressedFrame) allowed"
+                )
             }
             offsets.append(offsets[k] + Int(entry.compressed))
             checksums.append(entry.checksum)

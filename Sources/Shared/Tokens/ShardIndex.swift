@@ -67,7 +67,8 @@ struct SeekTable {
         }
         if total != offset {
             throw .badData(
-                file.name, byte: offset + 8, "expected the frames of the seek table to fill \(offset) bytes, found \(total)")
+                file.name, byte: offset + 8,
+                "expected the frames of the seek table to fill \(offset) bytes, found \(total)")
         }
         let index = entries[entries.count - 1]
         if index.decompressed != 0 || index.checksum != 0 {
@@ -93,9 +94,13 @@ struct ShardIndex {
     init(_ file: InputFile, at start: Int, end: Int) throws(Fault) {
         let minimum = 8 + ShardFormat.indexHeaderBytes + 4
         if end - start < minimum {
-            throw .badData(file.name, byte: start, "expected an index of at least \(minimum) bytes, found \(end - start)")
+            throw .badData(
+                file.name, byte: start, "expected an index of at least \(minimum) bytes, found \(end - start)")
         }
-        func fault(_ offset: Int, _ what: String, _ expected: some CustomStringConvertible, _ found: some CustomStringConvertible)
+        func fault(
+            _ offset: Int, _ what: String, _ expected: some CustomStringConvertible,
+            _ found: some CustomStringConvertible
+        )
             -> Fault
         { .badData(file.name, byte: offset, "expected \(what) \(expected), found \(found)") }
         let head = try file.read(at: start, count: 8 + ShardFormat.indexHeaderBytes)
@@ -140,7 +145,8 @@ struct ShardIndex {
             else { throw .badData(file.name, byte: payload + 32 + base, "frame table entry \(k) leaves 63 bits") }
             frames.append(
                 FrameEntry(
-                    documentsBefore: before, documentStart: begin, previousToken: table.littleEndian(at: base + 16) ?? 0,
+                    documentsBefore: before, documentStart: begin,
+                    previousToken: table.littleEndian(at: base + 16) ?? 0,
                     endsChecksum: table.littleEndian(at: base + 20) ?? 0))
         }
         tokenCount = tokens
@@ -162,7 +168,8 @@ struct ShardIndex {
         try expect(16, "tokens", layout.tokenCount, tokenCount)
         if (documentCount == 0) != (tokenCount == 0) || documentCount > tokenCount {
             throw .badData(
-                name, byte: payloadOffset + 24, "\(documentCount) documents in \(tokenCount) tokens: every document has at least one")
+                name, byte: payloadOffset + 24,
+                "\(documentCount) documents in \(tokenCount) tokens: every document has at least one")
         }
         for (k, frame) in frames.enumerated() {
             let next = k + 1 < frames.count ? frames[k + 1].documentsBefore : documentCount
