@@ -30,6 +30,7 @@ public enum Interruption {
             action.sa_flags = 0
             unsafe _ = sigaction(number, &action, nil)
         }
+        unblock()
     }
 
     /// For a tool that has nothing to save: the first signal ends it with `ExitStatus.interrupted`, also while it is
@@ -44,6 +45,16 @@ public enum Interruption {
             #endif
             unsafe _ = sigaction(number, &action, nil)
         }
+        unblock()
+    }
+
+    /// A parent may have started us from a thread that blocks signals (test runners and dispatch queues do), and the mask
+    /// is inherited: without this a request to stop would wait for ever.
+    private static func unblock() {
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        for number in [SIGINT, SIGTERM] { unsafe sigaddset(&signals, number) }
+        unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 
     /// True from the first signal on.
