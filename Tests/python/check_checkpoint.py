@@ -20,8 +20,10 @@ import numpy
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 GATE = 1e-5
+logging.disable_progress_bar()
 
 
 def main():
