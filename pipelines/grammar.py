@@ -37,6 +37,10 @@ from functools import lru_cache
 # A rule is a list of (weight, template). In a template {x} derives the class or rule x; {v=x} chooses from class x,
 # writes its first form and remembers it as v; {@v} repeats v, {@v.form} writes another form of it ({@v.Form}: capital).
 # {a x} is {x} with its article, a or an.
+#
+# Names and towns begin with capitals that nothing else in a story begins with. A small model first learns to look back
+# by what a byte is, long before it learns to look back by where it stood; capitals of their own let it learn in a few
+# minutes to repeat a name from the story's beginning, which otherwise takes it ten times the data.
 
 FORMS = {"name": ("name", "he", "his")}
 
@@ -76,9 +80,9 @@ CLASSES = {
 }
 
 RULES = {
-    "story": [(1, "{hero=name}, {a trait} {trade} from {home=town}, {had} {a look} {thing} and {pet}. {event} {rest}\n")],
+    "story": [(1, "{hero=name}, {a trait} {trade} from {home=town}, {had} {belongings}. {event} {rest}\n")],
+    "belongings": [(1, "{a look} {thing} and {a trait} {pet=animal}")],
     "had": [(3, "had"), (2, "was proud of"), (1, "owned"), (1, "looked for")],
-    "pet": [(1, "{a trait} {pet=animal}")],
     "rest": [(1, "{end}"), (2, "{event} {end}")],
     "event": [
         (3, "{@hero} {how} {did} {object} and {object}."),
@@ -387,6 +391,13 @@ def check():
         found = derivations(text)
         if len(found) != 1 or abs(found[0] - surprise) > 1e-9:
             faults.append(f"{len(found)} derivations, {found} nats instead of {surprise}: {text}")
+
+    # Names and towns have capitals of their own, as the grammar's heading says.
+    capitals = [word[0][0] for name in ("name", "town") for word in WORDS[name]]
+    templates = " ".join(template for rule in RULES.values() for _, template in rule)
+    texts = re.findall(r"[A-Z]", re.sub(r"\{.*?\}", "", templates))
+    if len(set(capitals)) != len(capitals) or set(capitals) & set(texts):
+        faults.append(f"capitals are shared: {sorted(capitals)}, {sorted(texts)}")
 
     # The proof can fail: a word that is also the beginning of another alternative is found.
     broken = dict(ALTERNATIVES)
