@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Real English: dictionary glosses, encyclopedia entries and manuals from Debian packages, trained on for a quarter of an
-# hour, interrupted in the middle and resumed.
+# Real English: dictionary glosses, encyclopedia entries and manuals from Debian packages, trained on for a quarter of
+# an hour, interrupted in the middle and resumed.
 #
 # Needs    the five tools (make build), python3, apt-get and dpkg-deb (Debian or Ubuntu; not root) and their network.
 # Takes    about 15 minutes of training on two cores, 150 MB of disk.

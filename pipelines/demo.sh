@@ -47,13 +47,12 @@ tok-pack "${batch[@]}" --seed 1 --limit "$steps" "$out/data/train" |
         --validation "$out/validation.batches" --eval-every $((steps / 5)) --save-every $((steps / 2))
 
 stage "evaluating on stories the model has not seen"
-loss=$(ckpt-tool evaluate "$out/run/latest" < "$out/validation.batches" | awk 'NR == 1 { print $NF }')
+loss=$(ckpt-tool evaluate "$out/run/latest" < "$out/validation.batches" | cut -f 1)
 
 stage "plotting"
 metrics-cat --to svg --select train_loss --select validation_loss --reference "$bound:entropy bound" \
     --output "$out/loss.svg" "$out/run"
 
-stage "sampling; the grammar's shortest path to the same beginning would read much alike"
-ckpt-tool sample "$out/run/latest" --prompt 'Clara ' --seed 1
-echo
+stage "sampling"
+ckpt-tool sample "$out/run/latest" --prompt 'Clara' --seed 1
 printf 'demo: validation_loss=%.4f entropy_bound=%.4f plot=%s\n' "$loss" "$bound" "$out/loss.svg"

@@ -37,19 +37,18 @@ from functools import lru_cache
 # A rule is a list of (weight, template). In a template {x} derives the class or rule x; {v=x} chooses from class x,
 # writes its first form and remembers it as v; {@v} repeats v, {@v.form} writes another form of it ({@v.Form}: capital).
 # {a x} is {x} with its article, a or an.
+#
+# Names and towns begin with capitals that nothing else in a story begins with. A small model first learns to look back
+# by what a byte is, long before it learns to look back by where it stood; capitals of their own let it learn in a few
+# minutes to repeat a name from the story's beginning, which otherwise takes it ten times the data.
 
 FORMS = {"name": ("name", "he", "his")}
 
 CLASSES = {
-    "name": """Agnes|she|her Bella|she|her Clara|she|her Daphne|she|her Edith|she|her Flora|she|her Greta|she|her
-        Hazel|she|her Ida|she|her Lydia|she|her Mabel|she|her Nora|she|her Petra|she|her Sylvia|she|her Ursula|she|her
-        Vera|she|her Albert|he|his Basil|he|his Cedric|he|his Edgar|he|his Felix|he|his Gilbert|he|his Hugo|he|his
-        Ivan|he|his Jasper|he|his Konrad|he|his Leopold|he|his Magnus|he|his Oscar|he|his Rufus|he|his Tobias|he|his
-        Walter|he|his""",
-    "animal": """badger beaver camel cat crow dog donkey duck falcon frog goat hare hedgehog horse lizard mole monkey
-        parrot pigeon rabbit sparrow turtle weasel wolf""",
-    "town": """Ashford Birkdale Coldwater Dunmore Eastwick Fernhill Glenrock Harrowgate Ironbridge Kingsport Larkspur
-        Millbrook Northfield Pinecrest Stonehaven Thornbury""",
+    "name": """Basil|he|his Clara|she|her Dora|she|her Felix|he|his Greta|she|her Jasper|he|his Konrad|he|his
+        Lydia|she|her Mabel|she|her Victor|he|his""",
+    "animal": "cat dog goat pony",
+    "town": "Oakham Pinecrest Quarryton Redcliff Underwood Westbourne Yarrow Zennor",
     "trait": """bold brave calm careful cheerful clever clumsy curious dreamy eager earnest faithful fearless gentle
         grumpy hasty honest humble hungry jolly kind lazy lively lonely loyal lucky merry modest nervous noble patient
         polite proud quiet restless shy silent sleepy stubborn wise""",
@@ -81,15 +80,16 @@ CLASSES = {
 }
 
 RULES = {
-    "story": [(1, "{hero=name}, {a trait} {trade} of {home=town}, {meets} {a trait} {pet=animal}. {event} {rest}\n")],
-    "meets": [(3, "had"), (2, "lived with"), (1, "taught"), (1, "rescued")],
+    "story": [(1, "{hero=name}, {a trait} {trade} from {home=town}, {had} {belongings}. {event} {rest}\n")],
+    "belongings": [(1, "{a look} {thing} and {a trait} {pet=animal}")],
+    "had": [(3, "had"), (2, "was proud of"), (1, "owned"), (1, "looked for")],
     "rest": [(1, "{end}"), (2, "{event} {end}")],
     "event": [
-        (3, "{@hero.He} {how} {did} {object} and {object}."),
+        (3, "{@hero} {how} {did} {object} and {object}."),
         (3, "At {clock} the {@pet} {did} {object}."),
         (2, "In {year} {@hero} {did} {object} {near} the {where}."),
-        (2, "The {@pet} {how} sold {@hero.his} {look} {thing} for {amount} coins."),
-        (1, "Every {trade} of {@home} {did} {stuff}, {stuff} and {stuff}."),
+        (2, "Then {@hero.he} sold {@hero.his} {look} {thing} for {amount} coins."),
+        (1, "Every {trade} from {@home} {did} {stuff}, {stuff} and {stuff}."),
     ],
     "object": [
         (3, "{a look} {thing}"),
@@ -391,6 +391,13 @@ def check():
         found = derivations(text)
         if len(found) != 1 or abs(found[0] - surprise) > 1e-9:
             faults.append(f"{len(found)} derivations, {found} nats instead of {surprise}: {text}")
+
+    # Names and towns have capitals of their own, as the grammar's heading says.
+    capitals = [word[0][0] for name in ("name", "town") for word in WORDS[name]]
+    templates = " ".join(template for rule in RULES.values() for _, template in rule)
+    texts = re.findall(r"[A-Z]", re.sub(r"\{.*?\}", "", templates))
+    if len(set(capitals)) != len(capitals) or set(capitals) & set(texts):
+        faults.append(f"capitals are shared: {sorted(capitals)}, {sorted(texts)}")
 
     # The proof can fail: a word that is also the beginning of another alternative is found.
     broken = dict(ALTERNATIVES)

@@ -18,7 +18,7 @@ END
 python3 "$here/grammar.py" --bytes 300000 > "$work/corpus.txt"
 train() {
     make --no-print-directory -f "$here/train.mk" CORPUS="$work/corpus.txt" RUN="$work/$1" MODEL="$work/model.json" \
-        STEPS=40 ROWS=4 LENGTH=256 EVAL_EVERY=20 SAVE_EVERY=10 "${@:2}" > "$work/log" 2>&1
+        STEPS=40 ROWS=4 LENGTH=256 WARMUP=5 EVAL_EVERY=20 SAVE_EVERY=10 "${@:2}" > "$work/log" 2>&1
 }
 show_log() { cat "$work/log" >&2; fail "$@"; }
 

@@ -74,25 +74,24 @@ $(FIRST): $(MODEL)
 	@rm -rf $(INITIAL)
 	train-step --run $(INITIAL) --model $(MODEL) --seed $(SEED) --steps 0 < /dev/null
 
-# Starts from the initial checkpoint or, where the run has a checkpoint, after its last batch.
+# Starts from the initial checkpoint or, where the run has a checkpoint, after its last batch. A resumed run keeps the
+# recipe it began with.
 $(LAST): $(FIRST) $(DATASET) $(HELD_OUT)
 	@if [ -e $(RUN)/run.json ] && { [ $(RUN)/run.json -ot $(FIRST) ] || [ $(RUN)/run.json -ot $(DATASET) ]; }; then \
 	    n=1; while [ -e $(RUN).old-$$n ]; do n=$$((n + 1)); done; \
 	    echo "train.mk: the corpus or the model has changed; keeping the former run as $(RUN).old-$$n" >&2; \
 	    mv $(RUN) $(RUN).old-$$n; \
 	fi
-	@stream=($(PACK) --seed $(SEED) --epochs 0); \
+	@cursor=() start=(--run $(RUN) --from $(INITIAL)/step-00000000 --seed $(SEED) --learning-rate $(RATE) \
+	    --warmup $(WARMUP)); \
 	if [ -e $(RUN)/latest ]; then \
-	    cursor=$$(ckpt-tool get $(RUN)/latest cursor); \
-	    if [ -n "$$cursor" ] && [ "$$cursor" != null ]; then stream+=(--cursor "$$cursor"); fi; \
 	    start=(--resume $(RUN)); \
-	else \
-	    start=(--run $(RUN) --from $(INITIAL)/step-00000000); \
+	    at=$$(ckpt-tool get $(RUN)/latest cursor); \
+	    if [ -n "$$at" ] && [ "$$at" != null ]; then cursor=(--cursor "$$at"); fi; \
 	fi; \
 	set -x; \
-	"$${stream[@]}" $(DATA)/train | \
-	    train-step "$${start[@]}" --steps $(STEPS) --schedule-steps $(SCHEDULE) --seed $(SEED) \
-	        --learning-rate $(RATE) --warmup $(WARMUP) --validation $(HELD_OUT) \
+	$(PACK) --seed $(SEED) --epochs 0 "$${cursor[@]}" $(DATA)/train | \
+	    train-step "$${start[@]}" --steps $(STEPS) --schedule-steps $(SCHEDULE) --validation $(HELD_OUT) \
 	        --eval-every $(EVAL_EVERY) --save-every $(SAVE_EVERY)
 	@test -e $@
 

@@ -20,15 +20,17 @@ import numpy
 import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging
 
 GATE = 1e-5
+logging.disable_progress_bar()
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("checkpoint")
     parser.add_argument("--ids", help="token ids, separated by commas (default: 40 of all over the vocabulary)")
-    parser.add_argument("--expect-not", action="store_true", help="succeed only if the logits differ: a test of this test")
+    parser.add_argument("--expect-not", action="store_true", help="succeed only if they differ: a test of this test")
     arguments = parser.parse_args()
     directory = arguments.checkpoint
 

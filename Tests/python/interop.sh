@@ -31,8 +31,8 @@ config wide-heads 48 96 1 2 1 32 100000.0 false
 for file in "$work"/*.json; do
     name=$(basename "$file" .json)
     run=$work/run-$name
-    stream | train-step --run "$run" --model "$file" --seed 3 --steps 5 --learning-rate 1e-2 --warmup 1
-    train-step --run "$run-fresh" --model "$file" --seed 3 --steps 0 < /dev/null
+    stream | train-step --quiet --run "$run" --model "$file" --seed 3 --steps 5 --learning-rate 1e-2 --warmup 1
+    train-step --quiet --run "$run-fresh" --model "$file" --seed 3 --steps 0 < /dev/null
     python3 "$here/check_checkpoint.py" "$run-fresh/latest"
     python3 "$here/check_checkpoint.py" "$run/latest"
 done
