@@ -53,7 +53,8 @@ struct LoadedModel {
 func parseIds(_ text: String) throws -> [UInt32] {
     try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
         guard let id = UInt32(part.trimmingSpaces) else {
-            throw Fault(.usage, "\(quoted(String(part))) is no token id", hint: "ids are separated by commas: 256,72,101")
+            throw Fault(
+                .usage, "\(quoted(String(part))) is no token id", hint: "ids are separated by commas: 256,72,101")
         }
         return id
     }

@@ -12,7 +12,9 @@ struct Inspect: ParsableCommand {
         abstract: "Show and verify a batch stream.",
         discussion: "Example: tok-pack --rows 8 --length 256 --limit 1 dataset | tok-pack inspect --batch 0")
 
-    @Option(help: ArgumentHelp("Draw the rows of the batch with this index: a letter a document, dots for padding.", valueName: "k"))
+    @Option(
+        help: ArgumentHelp(
+            "Draw the rows of the batch with this index: a letter a document, dots for padding.", valueName: "k"))
     var batch: Int?
 
     @Option(name: .customLong("rows"), help: ArgumentHelp("Draw at most this many rows.", valueName: "n"))
@@ -32,7 +34,9 @@ struct Inspect: ParsableCommand {
         do {
             try output.write(json ? JSON.object(["head": reader.head.json]).compact + "\n" : summary(reader.head))
             while let next = try reader.next() { try output.write(json ? jsonLine(next) : lines(next)) }
-            if let end = reader.end { try output.write(json ? JSON.object(["done": end.json]).compact + "\n" : summary(end)) }
+            if let end = reader.end {
+                try output.write(json ? JSON.object(["done": end.json]).compact + "\n" : summary(end))
+            }
         } catch let fault as Fault {
             try output.flush()
             throw fault
@@ -74,7 +78,8 @@ struct Inspect: ParsableCommand {
         for column in 0..<columns {
             let position = (2 * column + 1) * batch.length / (2 * columns)
             while segment < ends.count, Int(ends[segment]) <= position { segment += 1 }
-            picture += segment == ends.count ? "." : String(Character(UnicodeScalar(UInt8(ascii: "a") + UInt8(segment % 26))))
+            picture +=
+                segment == ends.count ? "." : String(Character(UnicodeScalar(UInt8(ascii: "a") + UInt8(segment % 26))))
         }
         let number = String(row)
         return String(repeating: " ", count: max(1, 6 - number.count)) + number + " |" + picture + "| ends "

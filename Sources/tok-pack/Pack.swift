@@ -32,7 +32,10 @@ struct Pack: ParsableCommand {
     @Option(help: ArgumentHelp("At most this many batches from here.", valueName: "batches"))
     var limit: Int?
 
-    @Option(help: "window: blocks of the whole epoch and rows in windows of 8 Mi tokens; full: single rows of the whole epoch; sequential.")
+    @Option(
+        help:
+            "window: blocks of the whole epoch and rows in windows of 8 Mi tokens; full: single rows of the whole epoch; sequential."
+    )
     var order = Order.window
 
     @Option(help: "best-fit: documents whole where a row holds them; concat: cut every t tokens.")
@@ -41,20 +44,28 @@ struct Pack: ParsableCommand {
     @Flag(help: "Make each row one segment, so that attention crosses the borders of documents.")
     var crossDocument = false
 
-    @Option(help: ArgumentHelp("Go on behind the batch that carried this cursor; 'start' is the beginning.", valueName: "c"))
+    @Option(
+        help: ArgumentHelp("Go on behind the batch that carried this cursor; 'start' is the beginning.", valueName: "c")
+    )
     var cursor: String?
 
-    @Option(help: "stream: frames for train-step; npy: an array of shape (rows, 2, t), inputs and targets; jsonl: one batch a line.")
+    @Option(
+        help:
+            "stream: frames for train-step; npy: an array of shape (rows, 2, t), inputs and targets; jsonl: one batch a line."
+    )
     var to = Format.stream
 
-    @Option(help: ArgumentHelp("Worker threads (default: one a CPU); they change nothing but the speed.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Worker threads (default: one a CPU); they change nothing but the speed.", valueName: "n"))
     var threads: Int?
 
     @Argument(help: "Directories that tok-shard made.")
     var dataset: [String]
 
     func run() throws {
-        for (name, value) in [("--rows", rows), ("--length", length), ("--limit", limit ?? 1), ("--threads", threads ?? 1)]
+        for (name, value) in [
+            ("--rows", rows), ("--length", length), ("--limit", limit ?? 1), ("--threads", threads ?? 1),
+        ]
         where value < 1 {
             throw ValidationError("\(name) is \(value), expected at least 1")
         }

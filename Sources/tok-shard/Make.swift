@@ -69,7 +69,7 @@ struct Make: ParsableCommand {
                 })
             progress.clear()
             printLedger(summary)
-        } catch where error is IngestInterrupted || (error as? Fault)?.kind == .interrupted {
+        } catch  where error is IngestInterrupted || (error as? Fault)?.kind == .interrupted {
             progress.clear()
             throw Exit(.interrupted, "interrupted: the same command with --resume goes on")
         }

@@ -32,7 +32,8 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Peak learning rate (default: 3e-4).", valueName: "rate"))
     var learningRate: Double?
 
-    @Option(help: ArgumentHelp("Learning rate at the schedule's end (default: a tenth of the peak).", valueName: "rate"))
+    @Option(
+        help: ArgumentHelp("Learning rate at the schedule's end (default: a tenth of the peak).", valueName: "rate"))
     var minimumLearningRate: Double?
 
     @Option(help: ArgumentHelp("Steps of linear warm-up (default: 0).", valueName: "n"))

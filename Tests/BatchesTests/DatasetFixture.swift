@@ -10,7 +10,8 @@ final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
-        path = (Host.environment("TMPDIR") ?? "/tmp") + "/millrace-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        path =
+            (Host.environment("TMPDIR") ?? "/tmp") + "/millrace-" + String(UInt64.random(in: .min ... .max), radix: 36)
         try FileSystem.makeDirectory(FilePath(path))
     }
 

@@ -88,7 +88,8 @@ private func countedDocuments(_ shards: [[Int]]) -> [[[UInt32]]] {
             let total = shards.joined().reduce(0, +)
             let end = UInt32(total)
             try writeDataset(
-                directory.path + "/d", shards: documents, vocabularySize: total + 1, endOfDocument: total, name: "counted")
+                directory.path + "/d", shards: documents, vocabularySize: total + 1, endOfDocument: total,
+                name: "counted")
             var request = kind
             (request.length, request.epochs) = (length, 2)
             let (batches, done) = try request.stream([directory.path + "/d"])

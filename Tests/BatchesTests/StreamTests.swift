@@ -89,8 +89,9 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
         let bytes = try smallStream()
         let done = try #require(
             (0..<bytes.count - 4).last { Array(bytes[$0..<$0 + 4]) == Array("DONE".utf8) })
-        #expect(faultOfReading(Array(bytes[..<(done - 4)]))?.message.hasSuffix(
-            "the stream stops without DONE; the last good batch is 2") == true)
+        #expect(
+            faultOfReading(Array(bytes[..<(done - 4)]))?.message.hasSuffix(
+                "the stream stops without DONE; the last good batch is 2") == true)
         #expect(faultOfReading(Array(bytes[..<(done - 5)]))?.message.contains("the last good batch is 1") == true)
     }
 

@@ -35,7 +35,9 @@ struct AttentionCase: CustomTestStringConvertible, Sendable {
     }
     var statistics: Int { shape.rows * shape.heads * shape.length }
 
-    static func make(_ b: Int, _ t: Int, _ h: Int, _ kv: Int, _ d: Int, _ documents: [Int] = [], scale: Float = 1)
+    static func make(
+        _ b: Int, _ t: Int, _ h: Int, _ kv: Int, _ d: Int, _ documents: [Int] = [], scale: Float = 1
+    )
         -> AttentionCase
     {
         AttentionCase(
@@ -197,7 +199,8 @@ struct AttentionCase: CustomTestStringConvertible, Sendable {
         let engine = try Engine(threads: 1)
         func run(_ q: [Float], _ k: [Float], _ v: [Float]) -> [Float] {
             let (out, lse) = (Tensor(zeroed: q.count), Tensor(zeroed: c.statistics))
-            engine.attention(c.shape, q: Tensor(q), k: Tensor(k), v: Tensor(v), first: View(c.first), out: out, logSumExp: lse)
+            engine.attention(
+                c.shape, q: Tensor(q), k: Tensor(k), v: Tensor(v), first: View(c.first), out: out, logSumExp: lse)
             return out.array
         }
         let (one, other) = (run(q, k, v), run(otherQ, otherK, otherV))
@@ -206,7 +209,9 @@ struct AttentionCase: CustomTestStringConvertible, Sendable {
     }
 
     /// A cache changes no bit: decoding token after token gives the rows of the forward pass.
-    @Test(arguments: [(3, 1, 16), (4, 2, 34), (1, 1, 256)]) func decodingHasTheForwardBits(h: Int, kv: Int, d: Int) throws {
+    @Test(arguments: [(3, 1, 16), (4, 2, 34), (1, 1, 256)]) func decodingHasTheForwardBits(
+        h: Int, kv: Int, d: Int
+    ) throws {
         let t = 140
         let c = AttentionCase.make(1, t, h, kv, d, scale: 2)
         let forward = Naive.attention(c.shape, q: c.q, k: c.k, v: c.v, first: c.first)

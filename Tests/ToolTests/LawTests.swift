@@ -22,13 +22,15 @@ import Testing
 
     func law(_ script: String, environment: [String: String] = [:]) throws {
         try withTemporaryDirectory { directory in
-            let result = try runShell("\(LawTests.setUp)\nset -e\n\(script)", environment: environment, directory: directory)
+            let result = try runShell(
+                "\(LawTests.setUp)\nset -e\n\(script)", environment: environment, directory: directory)
             #expect(result.status == 0, "\(result.text)\(result.errors)")
         }
     }
 
     @Test func threadsLeaveNoTrace() throws {
-        try law("for n in 1 2 3; do pack | learn --threads $n --run run$n --model model.json --steps 20; same run$n; done")
+        try law(
+            "for n in 1 2 3; do pack | learn --threads $n --run run$n --model model.json --steps 20; same run$n; done")
     }
 
     @Test func instructionSetsLeaveNoTrace() throws {
@@ -46,7 +48,9 @@ import Testing
     }
 
     @Test func microBatchesLeaveNoTrace() throws {
-        try law("for k in 2 3 8; do pack | learn --micro-batches $k --run run$k --model model.json --steps 20; same run$k; done")
+        try law(
+            "for k in 2 3 8; do pack | learn --micro-batches $k --run run$k --model model.json --steps 20; same run$k; done"
+        )
     }
 
     @Test func lanesGiveTheSameBitsForEverySplit() throws {

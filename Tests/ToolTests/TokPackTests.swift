@@ -79,7 +79,8 @@ import Testing
     }
 
     @Test func jsonLinesHoldTheStream() throws {
-        let result = try shell("pack --limit 2 --to jsonl; pack --limit 2 | tok-pack inspect --json --batch 1 | sed -n '2,3p'")
+        let result = try shell(
+            "pack --limit 2 --to jsonl; pack --limit 2 | tok-pack inspect --json --batch 1 | sed -n '2,3p'")
         let lines = try result.text.split(separator: "\n").map { try JSON(parsing: String($0), name: "line") }
         try #require(lines.count == 4)
         for index in 0..<2 {
@@ -90,7 +91,9 @@ import Testing
             for (row, ends) in try rows(lines[index], "segments").enumerated() {
                 var start = 0
                 for end in ends {
-                    for position in start..<end where position > start { #expect(inputs[row][position] == targets[row][position - 1]) }
+                    for position in start..<end where position > start {
+                        #expect(inputs[row][position] == targets[row][position - 1])
+                    }
                     start = end
                 }
             }
@@ -106,7 +109,9 @@ import Testing
     /// The .npy is taken apart by its specification: magic, version, header, then exactly the declared ids.
     @Test func aNumPyArrayIsWhole() throws {
         let array = try shell("pack --to npy").output
-        let lines = try shell("pack --to jsonl").text.split(separator: "\n").map { try JSON(parsing: String($0), name: "line") }
+        let lines = try shell("pack --to jsonl").text.split(separator: "\n").map {
+            try JSON(parsing: String($0), name: "line")
+        }
         #expect(Array(array[..<8]) == [0x93] + Array("NUMPY".utf8) + [1, 0])
         let headerCount = Int(try #require(array.littleEndian(at: 8, as: UInt16.self)))
         #expect((10 + headerCount) % 64 == 0)
@@ -155,7 +160,9 @@ import Testing
             pack --seed 4 --cursor "$cursor"
             """)
         #expect(result.status == 64)
-        #expect(result.errors.hasPrefix("tok-pack: the cursor belongs to another run: --seed is 0 in the cursor, 4 here\nhint: "))
+        #expect(
+            result.errors.hasPrefix(
+                "tok-pack: the cursor belongs to another run: --seed is 0 in the cursor, 4 here\nhint: "))
     }
 
     @Test func damagedShardsAreNamedAndThereIsNoDone() throws {

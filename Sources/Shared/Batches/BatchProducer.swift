@@ -67,7 +67,8 @@ public final class BatchProducer {
             packing: recipe.packing.rawValue, seed: recipe.seed, epochs: epochs, crossDocument: recipe.crossDocument,
             start: start.description)
         if let reason = contradiction(in: start) {
-            throw Fault(.usage, "the cursor cannot be followed: \(reason)", hint: "copy it whole, as the stream carried it")
+            throw Fault(
+                .usage, "the cursor cannot be followed: \(reason)", hint: "copy it whole, as the stream carried it")
         }
     }
 
@@ -83,7 +84,8 @@ public final class BatchProducer {
         let (positions, overflow) = cursor.rows.multipliedReportingOverflow(by: recipe.length)
         let (counted, sumOverflow) = cursor.emitted.addingReportingOverflow(cursor.padded)
         if overflow || sumOverflow || positions != counted {
-            return "\(cursor.rows) rows of \(recipe.length) positions, but \(cursor.emitted) emitted + \(cursor.padded) padded"
+            return
+                "\(cursor.rows) rows of \(recipe.length) positions, but \(cursor.emitted) emitted + \(cursor.padded) padded"
         }
         let (whole, epochOverflow) = source.tokenCount.multipliedReportingOverflow(by: cursor.epoch)
         if epochOverflow || cursor.emitted < whole || cursor.emitted - whole > source.tokenCount {
@@ -290,7 +292,8 @@ public final class BatchProducer {
         /// Enters an opened source into the books; on a resume only what the cursor has not counted.
         private mutating func count(_ source: any RowSource) throws {
             if place.row > 0 && place.row >= source.rowCount {
-                throw Fault(.usage, "the cursor cannot be followed: row \(place.row) of \(source.rowCount) in its window")
+                throw Fault(
+                    .usage, "the cursor cannot be followed: row \(place.row) of \(source.rowCount) in its window")
             }
             if place.row == 0 {
                 tokensIn += source.tokenCount

@@ -75,7 +75,8 @@ public struct BatchStreamReader {
         let end = try StreamEnd(parsing: frame.payload, length: head.length, name: source.name, base: offset + 8)
         if let lastGoodBatch, end.batches != lastGoodBatch + 1 {
             throw .badData(
-                source.name, byte: offset + 8, "DONE counts \(end.batches) batches, the last one has index \(lastGoodBatch)")
+                source.name, byte: offset + 8,
+                "DONE counts \(end.batches) batches, the last one has index \(lastGoodBatch)")
         }
         if end.cursor != cursor {
             throw .badData(

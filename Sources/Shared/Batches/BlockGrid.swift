@@ -24,7 +24,9 @@ struct BlockGrid: Sendable {
         self.blockTokens = blockTokens
         self.length = length
         var firstBlocks = [0]
-        for tokens in shardTokens { firstBlocks.append(firstBlocks[firstBlocks.count - 1] + (tokens - 1) / blockTokens + 1) }
+        for tokens in shardTokens {
+            firstBlocks.append(firstBlocks[firstBlocks.count - 1] + (tokens - 1) / blockTokens + 1)
+        }
         self.firstBlocks = firstBlocks
         blockCount = firstBlocks[firstBlocks.count - 1]
     }

@@ -45,7 +45,8 @@ struct BlockReader: Sendable {
             let reach = range.lowerBound..<min(range.upperBound + length - 1, shard.tokenCount)
             let documents = try DocumentEnds(shard, covering: reach)
             return BestFit.pack(
-                BlockReader.pieces(startingIn: range, documents.firstStart, documents.ends, length: length), length: length)
+                BlockReader.pieces(startingIn: range, documents.firstStart, documents.ends, length: length),
+                length: length)
         }
     }
 
@@ -147,7 +148,11 @@ private struct DocumentEnds {
         for frame in first...(range.upperBound - 1) / perFrame {
             let base = shard.tokenOffset(ofFrame: frame)
             for end in try shard.documentEnds(inFrame: frame) {
-                if base + Int(end) <= range.lowerBound { firstStart = base + Int(end) } else { ends.append(base + Int(end)) }
+                if base + Int(end) <= range.lowerBound {
+                    firstStart = base + Int(end)
+                } else {
+                    ends.append(base + Int(end))
+                }
             }
         }
     }

@@ -40,9 +40,13 @@ public struct Cursor: Sendable, Equatable, CustomStringConvertible {
     public init(parsing text: String) throws(Fault) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         func fault(_ reason: String) -> Fault {
-            Fault(.usage, "\(quoted(text)) is no cursor: \(reason)", hint: "a cursor is printed by ckpt-tool get RUN/latest cursor")
+            Fault(
+                .usage, "\(quoted(text)) is no cursor: \(reason)",
+                hint: "a cursor is printed by ckpt-tool get RUN/latest cursor")
         }
-        guard Cursor.isWellSpelled(text) else { throw fault("expected at most 200 printable characters without spaces") }
+        guard Cursor.isWellSpelled(text) else {
+            throw fault("expected at most 200 printable characters without spaces")
+        }
         if parts[0] != "1" { throw fault("its version is \(quoted(parts[0])), this program knows 1") }
         guard parts.count == 10 else { throw fault("expected 10 parts, found \(parts.count)") }
         guard bytesFromHexadecimal(parts[1])?.count == 8 else { throw fault("its recipe is not 16 hexadecimal digits") }

@@ -65,9 +65,12 @@ public struct Recipe: Sendable, Equatable {
         if cursor.recipe == fingerprint(dataset: dataset) { return nil }
         var differences: [String] = []
         if cursor.recipe.prefix(8) != dataset.description.prefix(8) {
-            differences.append("the dataset differs (cursor \(cursor.recipe.prefix(8))…, here \(dataset.description.prefix(8))…)")
+            differences.append(
+                "the dataset differs (cursor \(cursor.recipe.prefix(8))…, here \(dataset.description.prefix(8))…)")
         }
-        if cursor.recipe.suffix(8) != settings { differences.append(settingsDifference(String(cursor.recipe.suffix(8)))) }
+        if cursor.recipe.suffix(8) != settings {
+            differences.append(settingsDifference(String(cursor.recipe.suffix(8))))
+        }
         return Fault(
             .usage, "the cursor belongs to another run: " + differences.joined(separator: "; "),
             hint: "give the dataset and options that the run began with; only --rows, --epochs and --limit may change")
@@ -90,7 +93,8 @@ public struct Recipe: Sendable, Equatable {
                 "--pack is \($0.packing.rawValue) in the cursor, \(packing.rawValue) here"
             }
             ?? find([changed { $0.crossDocument.toggle() }]) {
-                $0.crossDocument ? "the cursor was made with --cross-document" : "the cursor was made without --cross-document"
+                $0.crossDocument
+                    ? "the cursor was made with --cross-document" : "the cursor was made without --cross-document"
             }
             ?? find((1...8192).lazy.map { length in changed { $0.length = length } }) {
                 "--length is \($0.length) in the cursor, \(length) here"

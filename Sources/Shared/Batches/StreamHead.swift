@@ -63,7 +63,8 @@ public struct StreamHead: Sendable, Equatable {
         let (positions, overflow) = rows.multipliedReportingOverflow(by: length)
         if overflow || positions > maximumPayload { return false }
         // index, cursor, B, T, mask flag; two arrays of ids; S and the ends of each row; the mask.
-        return 19 + 200 + positions * 2 * type.byteCount + rows * 4 + positions * 4 + positions / 8 + 1 <= maximumPayload
+        return 19 + 200 + positions * 2 * type.byteCount + rows * 4 + positions * 4 + positions / 8 + 1
+            <= maximumPayload
     }
 
     public var json: JSON {
@@ -117,7 +118,9 @@ public struct StreamHead: Sendable, Equatable {
         }
         order = try fields.string("order")
         packing = try fields.string("packing")
-        guard let seed = json["seed"]?.uint64Value else { throw fields.fault("\"seed\" in HEAD is not a 64-bit number") }
+        guard let seed = json["seed"]?.uint64Value else {
+            throw fields.fault("\"seed\" in HEAD is not a 64-bit number")
+        }
         self.seed = seed
         epochs = json["epochs"]?.isNull == true ? nil : try fields.integer("epochs", in: 1...Int.max)
         guard let crossDocument = json["cross_document"]?.boolValue else {

@@ -84,7 +84,8 @@ extension TokenBatch {
         self.cursor = cursor
         let (rows, length): (UInt32, UInt32) = (try fields.integer("rows"), try fields.integer("length"))
         guard rows == head.rows, length == head.length else {
-            throw fields.fault("batch \(index) is \(rows) × \(length), expected \(head.rows) × \(head.length) as in HEAD")
+            throw fields.fault(
+                "batch \(index) is \(rows) × \(length), expected \(head.rows) × \(head.length) as in HEAD")
         }
         (self.rows, self.length) = (head.rows, head.length)
         let hasMask: UInt8 = try fields.integer("mask flag")
@@ -115,7 +116,9 @@ extension TokenBatch {
             let bits = try fields.bytes((positions + 7) / 8, "loss mask of batch \(index)")
             var mask = [Bool](repeating: false, count: positions)
             let first = bits.startIndex
-            for position in 0..<positions { mask[position] = bits[first + position >> 3] >> UInt8(position & 7) & 1 == 1 }
+            for position in 0..<positions {
+                mask[position] = bits[first + position >> 3] >> UInt8(position & 7) & 1 == 1
+            }
             if positions % 8 != 0, bits[bits.endIndex - 1] >> UInt8(positions % 8) != 0 {
                 throw fields.fault("the loss mask of batch \(index) has bits after its last position")
             }

@@ -26,7 +26,9 @@ public final class TokenSource: Sendable {
         guard let first = datasets.first else { throw Fault(.usage, "no dataset was given") }
         for other in datasets.dropFirst() {
             func refuse(_ what: String, _ left: String, _ right: String) -> Fault {
-                Fault(.badData, "datasets \(quoted(first.path)) and \(quoted(other.path)) differ in \(what): \(left) and \(right)")
+                Fault(
+                    .badData,
+                    "datasets \(quoted(first.path)) and \(quoted(other.path)) differ in \(what): \(left) and \(right)")
             }
             if first.vocabularySize != other.vocabularySize {
                 throw refuse("vocabulary size", "\(first.vocabularySize)", "\(other.vocabularySize)")

@@ -1,6 +1,8 @@
 // Whole or absent: a file is written beside its place under a temporary name, flushed to the disk, and renamed; the
 // directory is flushed after it. A kill at any instant leaves the old file or the new one.
 
+public import SystemPackage
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -8,7 +10,6 @@
 #else
     private import Darwin
 #endif
-public import SystemPackage
 
 /// A file that appears under its name when `commit` returns, or never. One that is dropped before that removes what it
 /// wrote. Not for concurrent use.
@@ -28,7 +29,9 @@ public final class AtomicFile: ByteSink {
     ) throws(Fault) {
         self.path = path
         if let kind = FileSystem.kind(of: path), kind != .file {
-            throw Fault(.cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place")
+            throw Fault(
+                .cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place"
+            )
         }
         temporary = FilePath(path.string + FileSystem.temporarySuffix())
         do {

@@ -1,6 +1,9 @@
 // Sequential bytes in and out over file descriptors: pipes, terminals, files. Short reads and writes and interrupted
 // calls are retried; the closed reader of a pipe is told apart from a failure, because ripgrep's rule makes it none.
 
+public import Synchronization
+package import SystemPackage
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -8,8 +11,6 @@
 #else
     private import Darwin
 #endif
-public import Synchronization
-package import SystemPackage
 
 /// Where bytes come from, in order.
 public protocol ByteSource: AnyObject {

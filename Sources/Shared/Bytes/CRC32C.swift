@@ -28,8 +28,9 @@ public enum CRC32C {
                 var offset = 0
                 let count = buffer.count
                 while count - offset >= 8 {
-                    let word = unsafe UInt64(
-                        littleEndian: buffer.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+                    let word =
+                        unsafe UInt64(
+                            littleEndian: buffer.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
                         ^ UInt64(crc)
                     crc = unsafe table[1792 + Int(word & 255)]
                     crc ^= unsafe table[1536 + Int(word >> 8 & 255)]

@@ -1,6 +1,8 @@
 // One holder at a time, for as long as a process lives: an advisory lock on an open file (flock(2)). The system lets go
 // of it when the holder dies, however it dies, so there is no stale lock to explain away.
 
+public import SystemPackage
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -8,7 +10,6 @@
 #else
     private import Darwin
 #endif
-public import SystemPackage
 
 /// A lock on a file, held until the last reference goes or the process ends. The file stays where it is.
 public final class FileLock: Sendable {

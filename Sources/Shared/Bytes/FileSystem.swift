@@ -1,5 +1,7 @@
 // The few questions and changes that the formats need of a file system, each telling failure apart from absence.
 
+public import SystemPackage
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -7,7 +9,6 @@
 #else
     private import Darwin
 #endif
-public import SystemPackage
 
 public enum FileSystem {
     public enum Kind: Sendable { case file, directory, symbolicLink, other }
@@ -74,7 +75,8 @@ public enum FileSystem {
         } catch {
             throw Fault(
                 .inputOutput,
-                "written, durability unconfirmed: fsync of directory \(quoted(path.string)): \(Fault.reason(of: error))")
+                "written, durability unconfirmed: fsync of directory \(quoted(path.string)): \(Fault.reason(of: error))"
+            )
         }
     }
 
@@ -118,7 +120,9 @@ public enum FileSystem {
     /// rename, and makes that durable. Anything but a link in its place is refused.
     public static func replaceLink(_ link: FilePath, target: String) throws(Fault) {
         if let kind = kind(of: link, followingLinks: false), kind != .symbolicLink {
-            throw Fault(.cannotCreate, "cannot create \(quoted(link.string)): something that is no symbolic link is in its place")
+            throw Fault(
+                .cannotCreate,
+                "cannot create \(quoted(link.string)): something that is no symbolic link is in its place")
         }
         let temporary = FilePath(link.string + temporarySuffix())
         // SAFETY: C strings for the call.
@@ -141,7 +145,8 @@ public enum FileSystem {
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { buffer in
             let count = unsafe link.withPlatformString { unsafe readlink($0, buffer.baseAddress!, 4096) }
             if count <= 0 { return nil }
-            return unsafe String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
+            return unsafe String(
+                decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]), as: UTF8.self)
         }
     }
 

@@ -63,7 +63,8 @@ public struct FrameReader {
         }
         let type = FrameType(bytes: Array(header[4..<8]))
         guard type.bytes.allSatisfy({ (0x41...0x5a).contains($0) }) else {
-            throw .badData(name, byte: offset + 4, "expected a frame type of 4 letters, found \(quoted(type.description))")
+            throw .badData(
+                name, byte: offset + 4, "expected a frame type of 4 letters, found \(quoted(type.description))")
         }
         let count = Int(length)
         if count > maximumPayload {
@@ -85,7 +86,8 @@ public struct FrameReader {
         let found = CRC32C.checksum(rest, after: CRC32C.checksum(header))
         if stored != found {
             throw .badData(
-                name, byte: offset, "bad checksum in a \(type) frame: expected \(hexadecimal32(stored)), found \(hexadecimal32(found))")
+                name, byte: offset,
+                "bad checksum in a \(type) frame: expected \(hexadecimal32(stored)), found \(hexadecimal32(found))")
         }
         offset += 12 + count
         return Frame(type, rest)

@@ -76,7 +76,8 @@ public enum Host {
         unsafe gmtime_r(&time, &parts)
         return unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
             let count = unsafe strftime(buffer.baseAddress!, 64, "%Y-%m-%dT%H:%M:%SZ", &parts)
-            return unsafe String(decoding: UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: buffer[..<count])), as: UTF8.self)
+            return unsafe String(
+                decoding: UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: buffer[..<count])), as: UTF8.self)
         }
     }
 }

@@ -45,7 +45,8 @@ public final class InputFile: Sendable {
             initialized = 0
             while initialized < count {
                 do {
-                    let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized..<count])
+                    let rest = unsafe UnsafeMutableRawBufferPointer(
+                        rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized..<count])
                     let got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset + initialized), into: rest)
                     if got == 0 {
                         failure = .badData(

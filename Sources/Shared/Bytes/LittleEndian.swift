@@ -45,7 +45,8 @@ extension Array where Element: FixedWidthInteger & BitwiseCopyable {
         unsafe self.init(unsafeUninitializedCapacity: bytes.count / size) { buffer, initialized in
             unsafe bytes.withUnsafeBytes { source in
                 if let base = source.baseAddress {
-                    unsafe UnsafeMutableRawBufferPointer(buffer).baseAddress!.copyMemory(from: base, byteCount: source.count)
+                    unsafe UnsafeMutableRawBufferPointer(buffer).baseAddress!.copyMemory(
+                        from: base, byteCount: source.count)
                 }
             }
             initialized = bytes.count / size

@@ -1,6 +1,7 @@
 // SIGINT and SIGTERM: the first asks the tool to finish its step, save and exit 75; the second ends it at once.
 
 private import Bytes
+private import Synchronization
 
 #if canImport(Glibc)
     private import Glibc
@@ -9,7 +10,6 @@ private import Bytes
 #else
     private import Darwin
 #endif
-private import Synchronization
 
 private let requested = Atomic<Bool>(false)
 

@@ -20,7 +20,8 @@ public struct AttentionShape: Sendable, Equatable {
         vStride: Int? = nil, outStride: Int? = nil, scale: Float? = nil
     ) {
         precondition(
-            rows >= 0 && length >= 0 && kvHeads > 0 && heads > 0 && heads % kvHeads == 0 && d > 0 && d <= 256 && d % 2 == 0,
+            rows >= 0 && length >= 0 && kvHeads > 0 && heads > 0 && heads % kvHeads == 0 && d > 0 && d <= 256
+                && d % 2 == 0,
             "attention over \(heads) heads, \(kvHeads) key-value heads of width \(d)")
         self.rows = rows
         self.length = length

@@ -116,7 +116,8 @@ public struct View<Element: KernelElement>: @unchecked Sendable {
     public func copy(bytes: [UInt8], atByte offset: Int) {
         let size = count * MemoryLayout<Element>.stride
         precondition(
-            offset >= 0 && offset <= size - bytes.count, "bytes \(offset)..<\(offset + bytes.count) of a view of \(size)")
+            offset >= 0 && offset <= size - bytes.count,
+            "bytes \(offset)..<\(offset + bytes.count) of a view of \(size)")
         // SAFETY: the range was checked; elements are trivial, any bytes make a value.
         unsafe bytes.withUnsafeBytes { source in
             if let base = source.baseAddress {

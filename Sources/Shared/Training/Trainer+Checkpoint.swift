@@ -59,7 +59,8 @@ extension Transformer {
             if entry.name.hasSuffix("rotary_emb.inv_freq") { continue }
             if entry.name == "lm_head.weight" && configuration.tiesEmbeddings { continue }
             throw Fault.badData(
-                checkpoint.path.string, "tensor \(quoted(entry.name)) has no place in the model that config.json describes")
+                checkpoint.path.string,
+                "tensor \(quoted(entry.name)) has no place in the model that config.json describes")
         }
     }
 }

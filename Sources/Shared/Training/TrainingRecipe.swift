@@ -28,7 +28,8 @@ public struct TrainingRecipe: Sendable, Equatable {
 
     /// - Throws: `Fault` (usage) naming the first value out of range.
     public func validate() throws(Fault) {
-        func check(_ isValid: Bool, _ name: String, _ value: some CustomStringConvertible, _ rule: String) throws(Fault) {
+        func check(_ isValid: Bool, _ name: String, _ value: some CustomStringConvertible, _ rule: String) throws(Fault)
+        {
             if !isValid { throw Fault(.usage, "\(name) is \(value), expected \(rule)") }
         }
         try check(learningRate > 0 && learningRate.isFinite, "learning rate", learningRate, "a positive number")

@@ -99,7 +99,8 @@ public final class TrainingRun {
         report: @escaping (TrainingEvent) -> Void = { _ in }
     ) throws(Fault) {
         guard FileSystem.kind(of: path) == .directory else {
-            throw Fault(.noInput, "no run in \(quoted(path.string))", hint: "train-step --run DIR --model FILE begins one")
+            throw Fault(
+                .noInput, "no run in \(quoted(path.string))", hint: "train-step --run DIR --model FILE begins one")
         }
         directory = try RunDirectory(path, access: .write)
         guard let found = try directory.latestValid() else {
@@ -204,7 +205,8 @@ public final class TrainingRun {
                     try metrics.synchronize()
                     try save(trainer)
                     throw Fault(
-                        .badData, "loss or gradient was not finite in \(options.patience) steps in a row, up to step \(step.step)",
+                        .badData,
+                        "loss or gradient was not finite in \(options.patience) steps in a row, up to step \(step.step)",
                         hint: "the parameters are those before them; a lower learning rate may help")
                 }
                 if isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
@@ -318,7 +320,9 @@ public final class TrainingRun {
         }
         if head.length > configuration.maximumPositions {
             throw .badData(
-                name, "rows of \(head.length) tokens, the model's max_position_embeddings is \(configuration.maximumPositions)")
+                name,
+                "rows of \(head.length) tokens, the model's max_position_embeddings is \(configuration.maximumPositions)"
+            )
         }
         if options.microBatches > head.rows {
             throw Fault(.usage, "\(options.microBatches) micro-batches of a batch of \(head.rows) rows")
@@ -335,7 +339,8 @@ public final class TrainingRun {
         }
         if before.recipe != data.recipe {
             throw .badData(
-                name, "recipe \(data.recipe), the run was fed \(before.recipe): seed, length, order or packing differ", hint: hint)
+                name, "recipe \(data.recipe), the run was fed \(before.recipe): seed, length, order or packing differ",
+                hint: hint)
         }
         let isAtCursor =
             state.cursor == TrainingState.startCursor

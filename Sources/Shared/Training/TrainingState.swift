@@ -72,19 +72,21 @@ public struct TrainingState: Sendable, Equatable {
             "order_digest": orderDigest.map(JSON.string) ?? .null, "status": .string(status.rawValue),
             "steps": .integer(steps), "seed": JSON(recipe.seed), "recipe": recipe.json,
         ]
-        object["data"] = data.map { data in
-            [
-                "dataset": .string(data.dataset), "recipe": .string(data.recipe), "length": .integer(data.length),
-                "vocabulary_size": .integer(data.vocabularySize),
-                "end_of_document": data.endOfDocument.map(JSON.integer) ?? .null, "tokenizer": data.tokenizer,
-            ]
-        } ?? .null
+        object["data"] =
+            data.map { data in
+                [
+                    "dataset": .string(data.dataset), "recipe": .string(data.recipe), "length": .integer(data.length),
+                    "vocabulary_size": .integer(data.vocabularySize),
+                    "end_of_document": data.endOfDocument.map(JSON.integer) ?? .null, "tokenizer": data.tokenizer,
+                ]
+            } ?? .null
         object["guard"] = [
             "skipped": .integer(guardState.skipped), "consecutive": .integer(guardState.consecutive),
         ]
-        object["best"] = best.map {
-            ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
-        } ?? .null
+        object["best"] =
+            best.map {
+                ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
+            } ?? .null
         return .object(object)
     }
 
