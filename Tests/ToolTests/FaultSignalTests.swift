@@ -36,7 +36,7 @@
                 mkfifo stalled
                 for bytes in 0 1 3000 12000; do
                     rm -rf run
-                    { pack | head -c $bytes; exec sleep 30; } > stalled & feeder=$!
+                    { pack | head -c $bytes || true; exec sleep 30; } > stalled & feeder=$!
                     train-step --quiet --validation validation.batches --eval-every 5 --run run --model model.json \
                         --steps 20 < stalled & trainer=$!
                     until [ -e run/.lock ]; do sleep 0.02; done
