@@ -75,12 +75,12 @@
 
         /// Killed before every single call that changes the run's directory, one after the other.
         @Test func trainStepIsKilledAtEveryCall() throws {
-            try Faults.expect(FaultCallTests.trainer + FaultCallTests.kill(every: Faults.count(quick: 30, long: 3)))
+            try Faults.expect(FaultCallTests.trainer + FaultCallTests.kill(every: Faults.count(quick: 20, long: 2)))
         }
 
         /// The same from nothing: the run's very first files.
         @Test func newRunIsKilledAtEveryCall() throws {
-            try Faults.expect(FaultCallTests.beginner + FaultCallTests.kill(every: Faults.count(quick: 25, long: 1)))
+            try Faults.expect(FaultCallTests.beginner + FaultCallTests.kill(every: Faults.count(quick: 12, long: 1)))
         }
 
         @Test func tokShardIsKilledAtEveryCall() throws {

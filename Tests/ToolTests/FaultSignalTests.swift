@@ -22,7 +22,7 @@
 
         @Test func terminatedWhileSaving() throws {
             try Faults.expect(
-                FaultCallTests.trainer + Self.terminate(in: "step-00000014[^>]*[.]tmp>", call: "write")
+                FaultCallTests.trainer + Self.terminate(in: "step-00000014[^>]*[.]tmp>", call: "write") + "\n"
                     + Self.terminate(in: "step-00000014", call: "fsync"))
         }
 
@@ -55,9 +55,9 @@
             try Faults.expect(
                 FaultCallTests.trainer + #"""
                     # Every flush takes half a second: time to ask twice during one save.
-                    places 'run[/>]' fsync > list
                     for second in TERM INT; do
                         reset
+                        rm -f calls
                         strace -f -qq -o calls -e trace=fsync -e inject=fsync:delay_enter=500000 "${work[@]}" < input 2> said &
                         tracer=$!
                         until [ -s calls ]; do sleep 0.02; done

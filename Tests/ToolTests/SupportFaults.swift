@@ -74,8 +74,10 @@ enum Faults {
             try FileSystem.makeDirectory(FilePath(given))
             try prepare(given)
             let result = try runShell(
-                "\(place)\n\(LawTests.setUp)\n\(functions)\nset -e\n\(script)", environment: ["given": given], directory: directory)
-            #expect(result.status == 0, "status \(result.status): \(result.text.suffix(3000))\(result.errors.suffix(3000))")
+                "\(place)\n\(LawTests.setUp)\n\(functions)\nset -e\n\(script)", environment: ["given": given],
+                directory: directory)
+            #expect(
+                result.status == 0, "status \(result.status): \(result.text.suffix(3000))\(result.errors.suffix(3000))")
         }
     }
 }
