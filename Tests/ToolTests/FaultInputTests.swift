@@ -172,7 +172,7 @@
                     refused tok-pack 65 tok-pack --rows 2 --length 8 bad
                     # Names that lead elsewhere, counts that lie.
                     for change in 's|shard-00000.tok.zst|../x|' 's|shard-00000.tok.zst|/etc/passwd|' \
-                        's|shard-00000.tok.zst|\\u0000|' 's|shard-00000.tok.zst|\\u001b[2J|' \
+                        's|shard-00000.tok.zst|\\u0000|' \
                         's|"tokens": *[0-9]*|"tokens": 9223372036854775807|' 's|"bytes": *[0-9]*|"bytes": -1|' 's|{|{{|' \
                         's|"frames": *[0-9]*|"frames": 4294967296|'; do
                         rm -rf bad; cp -r big bad
@@ -181,6 +181,9 @@
                         refused tok-pack 65 tok-pack --rows 2 --length 8 bad
                         refused tok-shard 65 tok-shard info bad
                     done
+                    # A name that is allowed but not there, and would clear the terminal.
+                    sed 's|shard-00000.tok.zst|\\u001b[2J|' big/dataset.json > bad/dataset.json
+                    refused tok-pack 66 tok-pack --rows 2 --length 8 bad
                     size=$(stat -c %s big/shard-00000.tok.zst)
                     for n in 0 1 8 9 17 100 $((size / 2)) $((size - 9)) $((size - 1)); do
                         rm -rf bad; cp -r big bad; head -c $n big/shard-00000.tok.zst > bad/shard-00000.tok.zst
