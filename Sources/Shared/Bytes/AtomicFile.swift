@@ -68,11 +68,15 @@ public final class AtomicFile: ByteSink {
         precondition(isOpen, "\(path) is committed once")
         isOpen = false
         do {
-            if fsync(descriptor.rawValue) != 0 { throw Errno(rawValue: errno) }
+            if fsync(descriptor.rawValue) != 0 {
+                let code = errno
+                try? descriptor.close()
+                throw Errno(rawValue: code)
+            }
             try descriptor.close()
         } catch {
-            // A failed fsync or close is final: what the kernel kept is unknown, so nothing is published.
-            try? descriptor.close()
+            // A failed fsync or close is final: what the kernel kept is unknown, so nothing is published. The
+            // descriptor is gone after a failed close too; closing again could hit another thread's new file.
             try? FileSystem.remove(temporary)
             throw .writing(name, error)
         }

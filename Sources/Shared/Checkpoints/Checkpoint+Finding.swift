@@ -4,9 +4,17 @@ public import Bytes
 public import SystemPackage
 
 extension Checkpoint {
-    /// Opens the checkpoint at `path`; of a run directory its newest valid one (not `deep`).
+    /// Opens the checkpoint at `path`; of a run directory, or of its `latest` before there is that link, the
+    /// newest valid one (not `deep`).
     /// - Throws: `Fault`: no input when there is neither.
     public static func find(_ path: FilePath) throws(Fault) -> Checkpoint {
+        // A run that was killed between its first checkpoint and the link to it has no `latest` yet; `--resume` goes on
+        // all the same, and so must the command that asks for the cursor.
+        if path.lastComponent?.string == RunDirectory.Link.latest.rawValue,
+            FileSystem.kind(of: path, followingLinks: false) == nil, RunDirectory.isRun(path.parent)
+        {
+            return try find(path.parent)
+        }
         guard RunDirectory.isRun(path) else { return try Checkpoint(path) }
         guard let valid = try RunDirectory(path, access: .read).latestValid(deep: false) else {
             throw Fault(.noInput, "\(quoted(path.string)) has no checkpoint yet")

@@ -62,6 +62,9 @@ extension RunDirectory {
                 + skipped.map { "\($0.name): \($0.reason)" }.joined(separator: "; "))
     }
 
+    /// Files of the run beside its checkpoints that are replaced in one rename.
+    private static let records = ["run.json", "metrics.jsonl"]
+
     /// Finishes or undoes what a killed writer of ours began; leaves every other name alone.
     func cleanUp() throws(Fault) {
         let names = try FileSystem.list(path)
@@ -72,7 +75,8 @@ extension RunDirectory {
             let isStep = RunDirectory.step(of: stem) != nil
             let isLink = Link(rawValue: stem) != nil
             let isTemporary = parts.count >= 3 && parts.last == "tmp"
-            if (isStep || isLink) && isTemporary {
+            let isRecord = RunDirectory.records.contains { name.hasPrefix($0 + ".") }
+            if (isStep || isLink || isRecord) && isTemporary {
                 try FileSystem.remove(path.appending(name))
             } else if isStep && parts.count == 2 && parts[1] == RunDirectory.previousSuffix {
                 // Set aside while its successor took its place. Without the successor it is the step.

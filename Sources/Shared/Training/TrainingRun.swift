@@ -133,7 +133,9 @@ public final class TrainingRun {
         on source: any ByteSource & Sendable, isInterrupted: () -> Bool = { false },
         describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
     ) throws -> TrainingOutcome {
-        if state.step >= state.steps {
+        // A kill or a signal during the last evaluation leaves the last step saved but not complete: that is done again.
+        let isUnfinished = isResumed && state.step == state.steps && state.status != .complete
+        if state.step >= state.steps && !isUnfinished {
             if !isResumed { try saveInitial(describe) }
             return .complete
         }
