@@ -2,6 +2,7 @@
 # Whole tools, each beside a rival or the machine's own peak, measured in the same run, interleaved; medians of several.
 # Prints a table; gates nothing (a shared machine cannot be a gate). Needs: a release build, zstd, awk; about 3 minutes.
 #   Benchmarks/tools.sh [RUNS]
+# shellcheck disable=SC2016  # the quoted scripts expand their own arguments
 set -euo pipefail
 cd "$(dirname "$0")/.."
 runs=${1:-5}
@@ -52,7 +53,7 @@ row "tok-pack window, concat, peak memory, MB" "$(tail -1 "$work/rss" | awk '{ p
 "$bin/tok-pack" --rows 16 --length 256 --seed 1 --limit 12 "$work/one" > "$work/batches"
 flop=$(awk 'BEGIN { L = 6; C = 384; I = 1024; T = 256; V = 512; print 6 * (L * (4 * C * C + 3 * C * I) + V * C) + 12 * L * T * C }')
 for run in $(seq "$runs"); do
-    swift run --package-path Benchmarks -c release bench-kernels --peak 2> /dev/null | tail -1 >> "$work/peak"
+    Benchmarks/kernels.sh --peak >> "$work/peak"
     "$bin/train-step" --run "$work/run$run" --model pipelines/models/bench-6x384.json --steps 12 --save-every 0 \
         < "$work/batches" 2> "$work/err" || { cat "$work/err" >&2; exit 1; }
     # The first steps warm caches and pages: leave two out.

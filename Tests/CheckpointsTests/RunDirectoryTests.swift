@@ -160,7 +160,10 @@ import Testing
         for name in ["step-00000002.abc.tmp", "latest.abc.tmp", "step-00000003.next", "step-00000003.next.x.tmp"] {
             try FileSystem.makeDirectory(path.appending(name))
         }
-        let others = ["notes.tmp", "step-2.abc.tmp", "metrics.jsonl.abc.tmp", "step-00000001.zip", "step-00000004.x.y"]
+        // What a killed writer of the run's records left goes too.
+        try scratch.write([], to: path.appending("metrics.jsonl.abc.tmp"))
+        try scratch.write([], to: path.appending("run.json.abc.tmp"))
+        let others = ["notes.tmp", "step-2.abc.tmp", "other.jsonl.abc.tmp", "step-00000001.zip", "step-00000004.x.y"]
         for name in others { try scratch.write([], to: path.appending(name)) }
         _ = try RunDirectory(path, access: .read)
         #expect(try names().contains("step-00000003.next"))

@@ -15,7 +15,7 @@ flags="-std=c11 -O2 -Wall -Werror -I$sources/include"
 # shellcheck disable=SC2086
 clang $flags Tests/neon/driver.c $sources/*.c -o "$build/native" -lpthread -lm
 mkdir "$build/arm64"
-for file in Tests/neon/driver.c $sources/*.c; do
+for file in Tests/neon/driver.c "$sources"/*.c; do
     # shellcheck disable=SC2086
     clang --target=aarch64-linux-gnu $flags -isystem /usr/aarch64-linux-gnu/include -c "$file" \
         -o "$build/arm64/$(basename "$file" .c).o"
