@@ -42,6 +42,7 @@ demo: build ## Train a small model on a corpus of known entropy; about five minu
 
 bench: build ## Print speeds beside their targets
 	Benchmarks/tools.sh
+	Benchmarks/kernels.sh
 
 train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained model (see pipelines/train.mk)
 	@$(MAKE) --no-print-directory -f pipelines/train.mk
