@@ -99,8 +99,8 @@ struct FrameStream {
         hasContent = hasContent || !piece.content.isEmpty
         var stored = piece.content
         if let tokenizer, !stored.isEmpty { stored = tokenizer.encode(stored) }
-        if piece.endsDocument && hasContent { stored += endOfDocument }
-        emit(stored, isLast: piece.endsDocument)
+        emit(stored, isLast: false)
+        if piece.endsDocument { emit(hasContent ? endOfDocument : [], isLast: true) }
         guard piece.endsDocument else { return }
         if let next = reader?.nextDocument {
             position.offset = next.offset

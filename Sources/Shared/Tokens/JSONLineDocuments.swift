@@ -62,7 +62,7 @@ struct JSONLineDocuments: DocumentReader {
     private mutating func nextLine() throws(Fault) -> [UInt8]? {
         var searched = start
         while true {
-            if let newline = buffer[searched...].firstIndex(of: 0x0a) {
+            if let newline = buffer.firstIndex(of: 0x0a, from: searched) {
                 let line = Array(buffer[start..<newline])
                 start = newline + 1
                 return line

@@ -64,7 +64,7 @@ struct SeparatedDocuments: DocumentReader {
     private mutating func scan() -> DocumentPiece? {
         var position = start
         while position < buffer.count {
-            let newline = buffer[position...].firstIndex(of: 0x0a)
+            let newline = buffer.firstIndex(of: 0x0a, from: position)
             let end = newline ?? buffer.count
             if isAtLineStart && (newline != nil || isExhausted) && isSeparator(position..<end) {
                 let piece = take(upTo: position, endsDocument: true)

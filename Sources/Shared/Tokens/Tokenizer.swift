@@ -30,12 +30,7 @@ public struct BytesTokenizer: Tokenizer {
     }
     public var vocabularySize: Int { 257 }
 
-    public func encode(_ text: [UInt8]) -> [UInt8] {
-        // An indexed loop over two arrays of one length: the compiler makes vector code of it.
-        var ids = [UInt16](repeating: 0, count: text.count)
-        for index in text.indices { ids[index] = UInt16(text[index]) }
-        return ids.littleEndianBytes
-    }
+    public func encode(_ text: [UInt8]) -> [UInt8] { text.widened }
 
     public func decode(_ ids: [UInt32]) -> [UInt8] {
         var text: [UInt8] = []
