@@ -12,21 +12,31 @@ struct LoadedModel {
     let model: Transformer
     let checkpoint: Checkpoint
 
+    /// - Parameter limit: the longest row, or `max_position_embeddings` when that is less.
+    init(_ path: String, upTo limit: Int, threads: Int) throws {
+        try self.init(path, threads: threads) { min(limit, $0.maximumPositions) }
+    }
+
     /// - Parameters:
-    ///   - length: the longest row, at most `max_position_embeddings`; nil = just that.
+    ///   - length: the longest row, at most `max_position_embeddings`.
     ///   - rows: rows at once.
-    init(_ path: String, rows: Int = 1, length: Int?, threads: Int) throws {
+    init(_ path: String, rows: Int = 1, length: Int, threads: Int) throws {
+        try self.init(path, rows: rows, threads: threads) { _ in length }
+    }
+
+    private init(_ path: String, rows: Int = 1, threads: Int, length: (ModelConfiguration) -> Int) throws {
         checkpoint = try Checkpoint.find(FilePath(path))
         let name = checkpoint.path.appending(Checkpoint.configurationName).string
         let configuration = try ModelConfiguration(json: checkpoint.configuration(), name: name)
-        if let length, length > configuration.maximumPositions {
+        let length = length(configuration)
+        if length > configuration.maximumPositions {
             throw Fault(
                 .usage,
                 "\(length) positions, the model's max_position_embeddings is \(configuration.maximumPositions)")
         }
         model = Transformer(
             configuration: configuration, engine: try Engine(threads: threads), rows: rows,
-            length: length ?? configuration.maximumPositions, training: false)
+            length: length, training: false)
         try model.load(checkpoint)
     }
 

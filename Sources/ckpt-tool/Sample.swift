@@ -44,6 +44,9 @@ struct Sample: ParsableCommand {
     @Argument(help: "A checkpoint, or a run for its latest.")
     var checkpoint: String
 
+    /// Ids of a prompt that go through the model at once; what follows them goes one by one.
+    private static let promptLength = 256
+
     func run() throws {
         var recipe = SamplingRecipe()
         recipe.temperature = temperature
@@ -52,7 +55,7 @@ struct Sample: ParsableCommand {
         recipe.seed = seed
         try recipe.validate()
         if tokens < 0 { throw Fault(.usage, "--tokens is \(tokens), expected 0 or more") }
-        let loaded = try LoadedModel(checkpoint, length: 1, threads: threads)
+        let loaded = try LoadedModel(checkpoint, upTo: Sample.promptLength, threads: threads)
         let output = FileSink.standardOutput
         if let ids {
             let begin = try parseIds(ids)
@@ -79,7 +82,7 @@ struct Sample: ParsableCommand {
             throw Fault(.usage, "a prompt of \(begin.count) ids, the model has \(limit) positions")
         }
         let generator = Generator(model, length: min(begin.count + tokens, limit))
-        for id in begin { try generator.feed(id) }
+        try generator.feed(begin)
         for made in 0..<tokens {
             let id = generator.sample(recipe)
             if id == end { return }

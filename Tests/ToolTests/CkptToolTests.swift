@@ -3,8 +3,8 @@
 
 import Bytes
 import Checkpoints
-import Foundation
 import SystemPackage
+import TestSupport
 import Testing
 
 @Suite struct CkptToolTests {
@@ -15,7 +15,7 @@ import Testing
     }
 
     private final class Run {
-        let path = FilePath(NSTemporaryDirectory()).appending("millrace-\(UUID().uuidString)")
+        let path = FilePath("/tmp/millrace-test-" + String(UInt64.random(in: .min ... .max), radix: 36))
 
         init() throws {
             let run = try RunDirectory(path, access: .write)
@@ -49,21 +49,8 @@ import Testing
 
     /// Runs the tool in the run's directory.
     private func tool(_ run: Run, _ arguments: String...) throws -> Outcome {
-        let process = Process()
-        let products = URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).deletingLastPathComponent()
-        process.executableURL = products.appendingPathComponent("ckpt-tool")
-        process.arguments = arguments
-        process.currentDirectoryURL = URL(fileURLWithPath: run.path.string)
-        let output = Pipe()
-        let error = Pipe()
-        process.standardOutput = output
-        process.standardError = error
-        try process.run()
-        // The outputs of these cases fit a pipe's buffer, so reading one after the other cannot block.
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        let complaint = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return Outcome(status: process.terminationStatus, output: text, error: complaint)
+        let result = try runTool("ckpt-tool", arguments, directory: run.path.string)
+        return Outcome(status: result.status, output: result.text, error: result.errors)
     }
 
     @Test func shows() throws {

@@ -94,6 +94,11 @@
             ("ENOSPC", "No space left on device", "?symlink,symlinkat", "run/"),
             ("EMFILE", "Too many open files", "openat", "(run|made)/[^>]*O_CREAT"),
             ("EIO", "Input/output error", "close", "(run|made)/[^>]*[.]tmp>"),
+            ("EIO", "Input/output error", "write", "(run|made)/[^>]*>"),
+            ("ENOSPC", "No space left on device", "fsync", "(run|made)[/>]"),
+            ("ENOSPC", "No space left on device", "?rename,renameat,renameat2", "(run|made)/"),
+            ("ENOSPC", "No space left on device", "openat", "(run|made)/[^>]*O_CREAT"),
+            ("EROFS", "Read-only file system", "openat", "(run|made)/[^>]*O_CREAT"),
         ]
 
         private static func allFailures(_ calls: (String) -> Bool = { _ in true }) -> String {

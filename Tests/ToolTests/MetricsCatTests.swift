@@ -4,42 +4,17 @@
 import Bytes
 import Foundation
 import SystemPackage
+import TestSupport
 import Testing
 
 /// The repository's Tests directory.
 private let tests = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().path
 
-private struct Outcome {
-    var status: Int32
-    var output: [UInt8]
-    var errors: String
-
-    var text: String { String(decoding: output, as: UTF8.self) }
-}
-
-/// Runs a bash script in which `metrics-cat` is the one that was just built, in a directory of its own.
-private func bash(_ script: String, in directory: String) throws -> Outcome {
-    let scratch = FilePath("/tmp/millrace-cat-\(UInt64.random(in: .min ... .max))")
-    try FileSystem.makeDirectory(scratch)
-    defer { try? FileSystem.remove(scratch) }
-    let products = URL(filePath: try #require(ProcessInfo.processInfo.arguments.first)).deletingLastPathComponent().path
-    let process = Process()
-    process.executableURL = URL(filePath: "/bin/bash")
-    // The streams go to files: no pipe of ours can fill up.
-    process.arguments = ["-c", "exec >'\(scratch)/output' 2>'\(scratch)/errors'\n" + script]
-    process.currentDirectoryURL = URL(filePath: directory)
-    var environment = ProcessInfo.processInfo.environment
-    environment["PATH"] = products + ":" + (environment["PATH"] ?? "/usr/bin:/bin")
-    environment["TMP"] = scratch.string
-    environment["COLUMNS"] = nil
-    process.environment = environment
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    process.waitUntilExit()
-    return Outcome(
-        status: process.terminationStatus,
-        output: try InputFile(scratch.appending("output")).readAll(limit: 1 << 26),
-        errors: String(decoding: try InputFile(scratch.appending("errors")).readAll(limit: 1 << 20), as: UTF8.self))
+/// Runs a script in `directory`; `$TMP` is a directory of its own.
+private func bash(_ script: String, in directory: String) throws -> ToolResult {
+    try withTemporaryDirectory { scratch in
+        try runShell("set +o pipefail; unset COLUMNS\n" + script, environment: ["TMP": scratch], directory: directory)
+    }
 }
 
 private let golden = tests + "/Golden/metrics-cat"
@@ -74,7 +49,7 @@ private let golden = tests + "/Golden/metrics-cat"
             metrics-cat --to csv --output "$TMP/b.csv" run1 && cmp "$TMP/a.csv" "$TMP/b.csv" && echo same
             metrics-cat --to svg --select note --output "$TMP/c.svg" run1; echo $?; ls "$TMP"
             """, in: golden)
-        #expect(outcome.text == "same\n65\na.csv\nb.csv\nerrors\noutput\n")
+        #expect(outcome.text == "same\n65\na.csv\nb.csv\n")
         #expect(outcome.errors == "metrics-cat: no points to plot in 'run1'\n")
     }
 

@@ -2,6 +2,7 @@
 // through the same sums: a row and key-value head as one task (each score once, 5 products) when that keeps every
 // worker busy, else a pass over tiles of queries and one over blocks of keys (7 products, more tasks). Both take every
 // sum in the same order, so the bits do not tell which one ran.
+#include "dispatch.h"
 #include "kernel_tables.h"
 #include "workspace.h"
 
@@ -9,19 +10,6 @@ _Static_assert(
     MR_SCRATCH_FLOATS >= MR_ATTENTION_WIDTH * 4 * MR_ATTENTION_QUERIES + 2 * MR_ATTENTION_KEYS * MR_ATTENTION_QUERIES +
                              2 * MR_ATTENTION_KEYS * MR_ATTENTION_WIDTH,
     "the scratch of a worker must hold the panels of a backward tile");
-
-static const mr_attention_kernels *kernels_of(const mr_context *context) {
-    switch (mr_context_isa(context)) {
-#if defined(__x86_64__)
-    case MR_ISA_AVX512: return &mr_attention_kernels_avx512;
-    case MR_ISA_AVX2: return &mr_attention_kernels_avx2;
-#endif
-#if defined(__aarch64__)
-    case MR_ISA_NEON: return &mr_attention_kernels_neon;
-#endif
-    default: return &mr_attention_kernels_scalar;
-    }
-}
 
 static int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
 
@@ -31,13 +19,14 @@ void mr_attention_forward(mr_context *context, const mr_attention_shape *shape, 
         .context = context, .shape = shape, .q = q, .k = k, .v = v, .first = first, .out = out,
         .log_sum_exp = log_sum_exp, .query_tiles = tiles_of(shape->length, MR_ATTENTION_QUERIES),
     };
-    mr_parallel(context, shape->rows * shape->heads * a.query_tiles, kernels_of(context)->forward, &a);
+    mr_task forward = MR_KERNELS(mr_attention_kernels, context)->forward;
+    mr_parallel(context, shape->rows * shape->heads * a.query_tiles, forward, &a);
 }
 
 void mr_attention_backward(mr_context *context, const mr_attention_shape *shape, const float *q, const float *k,
                            const float *v, const int32_t *first, const float *out, const float *log_sum_exp,
                            const float *dout, float *delta, float *dq, float *dk, float *dv) {
-    const mr_attention_kernels *kernels = kernels_of(context);
+    const mr_attention_kernels *kernels = MR_KERNELS(mr_attention_kernels, context);
     mr_attention_arguments a = {
         .context = context, .shape = shape, .q = q, .k = k, .v = v, .first = first, .out_in = out,
         .log_sum_exp_in = log_sum_exp, .dout = dout, .delta = delta, .dq = dq, .dk = dk, .dv = dv,
@@ -60,5 +49,5 @@ void mr_attention_decode(mr_context *context, int64_t count, int64_t heads, int6
         .context = context, .count = count, .heads = heads, .kv_heads = kv_heads, .d = d, .scale = scale, .q = q,
         .k = k, .v = v, .out = out,
     };
-    mr_parallel(context, heads, kernels_of(context)->decode, &a);
+    mr_parallel(context, heads, MR_KERNELS(mr_attention_kernels, context)->decode, &a);
 }

@@ -1,23 +1,11 @@
 // Cuts a matrix product into blocks of k (the order of summation, fixed by the contract), a packed operand that all
 // workers share, and tasks. None of the cuts along m and n touches a sum, so they may follow the number of threads.
+#include "dispatch.h"
 #include "gemm.h"
 
 #include <string.h>
 
 enum { OWN_FLOATS = 65536 };  // packed own operand of a task: a quarter of a megabyte, so it stays in L2
-
-static const mr_gemm_kernels *kernels_of(const mr_context *context) {
-    switch (mr_context_isa(context)) {
-#if defined(__x86_64__)
-    case MR_ISA_AVX512: return &mr_gemm_kernels_avx512;
-    case MR_ISA_AVX2: return &mr_gemm_kernels_avx2;
-#endif
-#if defined(__aarch64__)
-    case MR_ISA_NEON: return &mr_gemm_kernels_neon;
-#endif
-    default: return &mr_gemm_kernels_scalar;
-    }
-}
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -51,7 +39,7 @@ void mr_gemm(mr_context *context, bool transpose_a, bool transpose_b, int64_t m,
             for (int64_t i = 0; i < m; i++) memset(c + i * ldc, 0, (size_t)n * sizeof(float));
         return;
     }
-    const mr_gemm_kernels *kernels = kernels_of(context);
+    const mr_gemm_kernels *kernels = MR_KERNELS(mr_gemm_kernels, context);
     mr_gemm_product product = {
         .context = context,
         .transpose_a = transpose_a,

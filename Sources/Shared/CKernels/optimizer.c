@@ -1,24 +1,12 @@
 // Passes over flat arrays, cut in blocks of a fixed size, so that no result depends on the number of threads.
+#include "dispatch.h"
 #include "optimizer.h"
-
-static const mr_flat_kernels *kernels_of(const mr_context *context) {
-    switch (mr_context_isa(context)) {
-#if defined(__x86_64__)
-    case MR_ISA_AVX512: return &mr_flat_kernels_avx512;
-    case MR_ISA_AVX2: return &mr_flat_kernels_avx2;
-#endif
-#if defined(__aarch64__)
-    case MR_ISA_NEON: return &mr_flat_kernels_neon;
-#endif
-    default: return &mr_flat_kernels_scalar;
-    }
-}
 
 static int64_t blocks_of(int64_t n) { return (n + MR_FLAT_BLOCK - 1) / MR_FLAT_BLOCK; }
 
 void mr_add(mr_context *context, int64_t n, const float *x, float *y) {
     mr_flat_arguments arguments = {.n = n, .x = x, .y = y};
-    mr_parallel(context, blocks_of(n), kernels_of(context)->add, &arguments);
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->add, &arguments);
 }
 
 double mr_sum_squares(mr_context *context, int64_t n, const float *x) {
@@ -28,7 +16,7 @@ double mr_sum_squares(mr_context *context, int64_t n, const float *x) {
         int64_t count = n - begin < (int64_t)MR_FLAT_BATCH * MR_FLAT_BLOCK ? n - begin
                                                                           : (int64_t)MR_FLAT_BATCH * MR_FLAT_BLOCK;
         mr_flat_arguments arguments = {.n = count, .x = x + begin, .sums = sums};
-        mr_parallel(context, blocks_of(count), kernels_of(context)->sum_squares, &arguments);
+        mr_parallel(context, blocks_of(count), MR_KERNELS(mr_flat_kernels, context)->sum_squares, &arguments);
         for (int64_t block = 0; block < blocks_of(count); block++) total = total + sums[block];
     }
     return total;
@@ -37,5 +25,5 @@ double mr_sum_squares(mr_context *context, int64_t n, const float *x) {
 void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
               float *v) {
     mr_flat_arguments arguments = {.n = n, .parameters = parameters, .g = g, .p = p, .m = m, .v = v};
-    mr_parallel(context, blocks_of(n), kernels_of(context)->adamw, &arguments);
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->adamw, &arguments);
 }

@@ -2,28 +2,16 @@
 // fixed (kernel_tables.h), so the bits do not depend on the number of threads.
 #include <string.h>
 
+#include "dispatch.h"
 #include "kernel_tables.h"
 #include "double_math.h"
-
-static const mr_row_kernels *kernels_of(const mr_context *context) {
-    switch (mr_context_isa(context)) {
-#if defined(__x86_64__)
-    case MR_ISA_AVX512: return &mr_row_kernels_avx512;
-    case MR_ISA_AVX2: return &mr_row_kernels_avx2;
-#endif
-#if defined(__aarch64__)
-    case MR_ISA_NEON: return &mr_row_kernels_neon;
-#endif
-    default: return &mr_row_kernels_scalar;
-    }
-}
 
 static int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
 
 void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, float epsilon,
                         float *y, float *rstd) {
     mr_rmsnorm_arguments a = {.n = n, .c = c, .x = x, .w = w, .epsilon = epsilon, .y = y, .rstd = rstd};
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rmsnorm_forward, &a);
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_forward, &a);
 }
 
 void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
@@ -32,8 +20,9 @@ void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t peri
         .n = n, .c = c, .period = period > 0 ? period : n, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .dx = dx,
         .dw = dw,
     };
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rmsnorm_backward_rows, &a);
-    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), kernels_of(context)->rmsnorm_backward_columns, &a);
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_backward_rows, &a);
+    mr_task columns = MR_KERNELS(mr_row_kernels, context)->rmsnorm_backward_columns;
+    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), columns, &a);
 }
 
 void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine) {
@@ -55,18 +44,18 @@ void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t s
         .n = n, .heads = heads, .d = d, .stride = stride, .x = x, .position = position, .cosine = cosine, .sine = sine,
         .inverse = inverse,
     };
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->rope, &a);
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rope, &a);
 }
 
 void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const float *gate_up, float *out) {
     mr_swiglu_arguments a = {.n = n, .width = width, .gate_up = gate_up, .out = out};
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->swiglu_forward, &a);
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->swiglu_forward, &a);
 }
 
 void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const float *gate_up, const float *dout,
                         float *d_gate_up) {
     mr_swiglu_arguments a = {.n = n, .width = width, .gate_up = gate_up, .dout = dout, .out = d_gate_up};
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), kernels_of(context)->swiglu_backward, &a);
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->swiglu_backward, &a);
 }
 
 static void embedding_forward(void *argument, int64_t task, int worker) {
@@ -85,7 +74,7 @@ void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float
 void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
                            float *dtable) {
     mr_embedding_arguments a = {.n = n, .c = c, .in = dout, .ids = ids, .out = dtable};
-    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), kernels_of(context)->embedding_backward, &a);
+    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), MR_KERNELS(mr_row_kernels, context)->embedding_backward, &a);
 }
 
 void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride, float *logits,
@@ -94,10 +83,10 @@ void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride,
         .n = n, .v = v, .stride = stride, .logits = logits, .targets = targets, .weight = weight, .loss = loss,
         .gradient = gradient,
     };
-    mr_parallel(context, tiles_of(n, MR_LOSS_ROWS_TILE), kernels_of(context)->cross_entropy, &a);
+    mr_parallel(context, tiles_of(n, MR_LOSS_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->cross_entropy, &a);
 }
 
 void mr_exp(mr_context *context, int64_t n, const float *x, float *y) {
     mr_exp_arguments a = {.n = n, .x = x, .y = y};
-    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), kernels_of(context)->exp, &a);
+    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), MR_KERNELS(mr_row_kernels, context)->exp, &a);
 }

@@ -11,7 +11,8 @@ private import SystemPackage
 extension Trainer {
     /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
     public func write(_ writer: CheckpointWriter) throws {
-        try writer.write(model.configuration.json, to: Checkpoint.configurationName)
+        let configuration = model.configuration.naming(endOfDocument: state.data?.endOfDocument)
+        try writer.write(configuration.json, to: Checkpoint.configurationName)
         try writer.write(
             model.layout.tensors.map { Trainer.source($0.name, $0, model.parameters) }, to: Checkpoint.modelName)
         try writer.write(

@@ -1,0 +1,6 @@
+// What a test needs of the system that Bytes has no call for.
+
+import Foundation
+
+/// As every tool does from its start.
+func ignoreBrokenPipes() { signal(SIGPIPE, SIG_IGN) }
