@@ -4,7 +4,9 @@
 #
 # Needs    the five tools (make build), python3, apt-get and dpkg-deb (Debian or Ubuntu; not root) and their network.
 # Takes    about 15 minutes of training on two cores, 150 MB of disk.
-# Expect   FIGURES
+# Expect   22.6 MB of text in 124,115 documents; 3000 steps of 2048 bytes through 3.0 M parameters, interrupted at about
+#          step 1502; then a validation loss of 1.469 nats a byte (perplexity 4.35), measured 2026-11-24 on two Zen 4
+#          cores that others used too: 427 s for the first half, 874 s for the second.
 #
 # The texts are wordnet-base (WordNet's glosses), dict-foldoc (the Free On-line Dictionary of Computing) and perl-doc
 # (Perl's manual); their licences stand in the packages' `copyright` files. Nothing of them is kept in this project.
