@@ -30,6 +30,9 @@ final class Console {
 
     func report(_ event: TrainingEvent) {
         switch event {
+        case .leftOut(let keys):
+            StandardError.writeLine(
+                "train-step: the model's file asks for dropout (\(keys.joined(separator: ", "))); there is none here")
         case .planned(let plan): if !quiet { show(plan) }
         case .stepped(let step, let tokensPerSecond):
             speed = speed == 0 ? tokensPerSecond : 0.9 * speed + 0.1 * tokensPerSecond

@@ -74,6 +74,9 @@ struct WorkOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Checkpoints to keep beside latest, best and last-good; 0 = all.", valueName: "n"))
     var keep = 0
 
+    @Option(help: ArgumentHelp("Write each step's gradients, before clipping, into this directory.", valueName: "dir"))
+    var dumpGradients: String?
+
     @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
     var threads = 0
 

@@ -50,6 +50,7 @@ struct Request {
         options.acceptsNewData = work.acceptNewData
         options.patience = work.patience
         options.tokenizer = target.tokenizer.map { FilePath($0) }
+        options.gradients = work.dumpGradients.map { FilePath($0) }
         self.options = options
     }
 

@@ -6,7 +6,7 @@ public import Checkpoints
 private import Kernels
 public import Models
 private import Optimizers
-private import SystemPackage
+public import SystemPackage
 
 extension Trainer {
     /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
@@ -26,6 +26,17 @@ extension Trainer {
         TensorSource(name: name, dtype: .f32, shape: tensor.shape) { emit in
             try flat.slice(tensor.offset, tensor.count).withBytes(emit)
         }
+    }
+
+    /// Writes the gradient of the step just done, before clipping, to `DIRECTORY/step-NNNNNNNN.safetensors`: for whoever
+    /// compares it with another program's (docs/formats/checkpoint.md).
+    public func writeGradient(of step: StepReport, to directory: FilePath) throws {
+        _ = try SafetensorsWriter.write(
+            to: directory.appending(RunDirectory.name(of: step.step) + ".safetensors"),
+            tensors: model.layout.tensors.map { Trainer.source($0.name, $0, gradient) },
+            metadata: [
+                "format": "pt", "step": "\(step.step)", "loss": "\(step.loss)", "gradient_norm": "\(step.gradientNorm)",
+            ], durable: false)
     }
 
     /// Takes over parameters and moments. Digests are checked on the way.
@@ -51,18 +62,31 @@ extension Transformer {
     /// Takes over the parameters of a checkpoint, also one that transformers wrote.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
     public func load(_ checkpoint: Checkpoint) throws {
+        var rest = Set(checkpoint.model.entries.map(\.name))
         for tensor in layout.tensors {
+            let name = storedName(of: tensor, in: checkpoint.model)
             try checkpoint.model.fill(
-                parameters.slice(tensor.offset, tensor.count), from: tensor.name, shape: tensor.shape, of: checkpoint)
+                parameters.slice(tensor.offset, tensor.count), from: name, shape: tensor.shape, of: checkpoint)
+            rest.remove(name)
         }
-        for entry in checkpoint.model.entries where layout[entry.name] == nil {
-            // Old files carry the rotary frequencies as a buffer, and some a copy of a tied head.
-            if entry.name.hasSuffix("rotary_emb.inv_freq") { continue }
-            if entry.name == "lm_head.weight" && configuration.tiesEmbeddings { continue }
+        if let name = rest.filter({ !isBuffer($0) }).min() {
             throw Fault.badData(
                 checkpoint.path.string,
-                "tensor \(quoted(entry.name)) has no place in the model that config.json describes")
+                "tensor \(quoted(name)) has no place in the model that config.json describes")
         }
+    }
+
+    /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
+    /// without its head have it (`wte.weight`, as the first GPT-2 files do).
+    private func storedName(of tensor: ParameterTensor, in model: TensorSet) -> String {
+        let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init) ?? tensor.name
+        return model[tensor.name] == nil && model[bare] != nil && tensor.name != "lm_head.weight" ? bare : tensor.name
+    }
+
+    /// What old files carry that is no parameter: rotary frequencies, GPT-2's causal masks, a copy of a tied head.
+    private func isBuffer(_ name: String) -> Bool {
+        name.hasSuffix("rotary_emb.inv_freq") || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+            || (name == "lm_head.weight" && configuration.tiesEmbeddings)
     }
 }
 

@@ -32,6 +32,8 @@ public final class Trainer {
     private let gradients: [Gradients]
     private let batch: ModelBatch
     private let losses: Tensor
+    /// The last step's, unclipped.
+    var gradient: Tensor { gradients[0].flat }
 
     /// - Parameters:
     ///   - rows, length: the largest micro-batch.
@@ -88,7 +90,6 @@ public final class Trainer {
         let engine = model.engine
         for lane in gradients { lane.finish(engine) }
         Gradients.reduce(gradients, engine)
-        let gradient = gradients[0].flat
         let loss = count > 0 ? sum / Double(count) : .nan
         let norm = AdamW.globalNorm(gradient, engine)
         let rate = schedule.rate(afterSteps: state.step)

@@ -27,6 +27,8 @@ public struct TrainingOptions: Sendable {
     public var patience = 10
     /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
     public var tokenizer: FilePath?
+    /// Where each step's gradient is written; nil writes none.
+    public var gradients: FilePath?
 
     public init() {}
 }
@@ -41,6 +43,8 @@ public enum TrainingOutcome: Sendable, Equatable {
 
 /// What a run tells while it goes.
 public enum TrainingEvent {
+    /// What the model's file asks for and training does without: kinds of dropout.
+    case leftOut([String])
     case planned(MemoryPlan)
     case stepped(StepReport, tokensPerSecond: Double)
     case evaluated(step: Int, Evaluation)
@@ -155,6 +159,7 @@ public final class TrainingRun {
         }
         try accept(head, name: source.name)
         let trainer = try makeTrainer(head)
+        if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
         let clock = try prepareMetrics()
         try describe(head, configuration, state).write(run: directory.path)
         if !isResumed { try save(trainer) }
@@ -200,6 +205,7 @@ public final class TrainingRun {
                 guard
                     let step = try trainer.step(batch, microBatches: options.microBatches, isInterrupted: isInterrupted)
                 else { return try interrupted() }
+                if let directory = options.gradients { try trainer.writeGradient(of: step, to: directory) }
                 let speed = clock.advance(tokens: step.tokens)
                 try metrics.append(clock.record(step, trainer.state, speed))
                 report(.stepped(step, tokensPerSecond: speed))
@@ -303,6 +309,7 @@ public final class TrainingRun {
         }
         let part = (head.rows + options.microBatches - 1) / options.microBatches
         let rows = max(1, (part * head.length + length - 1) / length)
+        if !configuration.leftOut.isEmpty { report(.leftOut(configuration.leftOut)) }
         report(
             .planned(
                 Transformer.plan(
