@@ -15,68 +15,6 @@ import Testing
 @Suite struct RowsTests {
     static let widths = [1, 15, 16, 17, 33, 64, 129]
 
-    // MARK: RMSNorm
-
-    @Test(arguments: widths) func rmsnormHasTheTwinsBits(c: Int) throws {
-        let n = 37
-        let (x, w) = (numbers(n * c, seed: 1), numbers(c, seed: 2))
-        let dy = numbers(n * c, seed: 3)
-        let expected = Naive.rmsnorm(x, w, epsilon: 1e-5)
-        for period in [0, 1, 10, 64] {
-            var (dx, dw) = (numbers(n * c, seed: 4), numbers(c, seed: 5))
-            let (dxBefore, dwBefore) = (dx, dw)
-            Naive.rmsnormBackward(x, w, rstd: expected.rstd, dy: dy, period: period, dx: &dx, dw: &dw)
-            for engine in try everyEngine() {
-                let (y, rstd) = (Tensor(zeroed: n * c), Tensor(zeroed: n))
-                engine.rmsnorm(Tensor(x), weight: Tensor(w), epsilon: 1e-5, y: y, rstd: rstd)
-                #expect(sameBits(y.array, expected.y) && sameBits(rstd.array, expected.rstd))
-                let (dxView, dwView) = (Tensor(dxBefore), Tensor(dwBefore))
-                engine.rmsnormBackward(
-                    Tensor(x), weight: Tensor(w), rstd: rstd, dy: Tensor(dy), period: period, dx: dxView, dw: dwView)
-                #expect(sameBits(dxView.array, dx), "\(engine.instructionSet), \(engine.threads) threads, dx")
-                #expect(sameBits(dwView.array, dw), "\(engine.instructionSet), \(engine.threads) threads, dw")
-            }
-        }
-    }
-
-    static func rmsnorm(_ x: [Double], _ w: [Double]) -> [Double] {
-        let c = w.count
-        return x.indices.map { i in
-            let row = x[i / c * c..<(i / c + 1) * c]
-            return x[i] / (row.reduce(0) { $0 + $1 * $1 } / Double(c) + 1e-5).squareRoot() * w[i % c]
-        }
-    }
-
-    @Test func rmsnormGradients() {
-        let (n, c) = (3, 21)
-        let (x, w, dy) = (numbers(n * c, seed: 1), numbers(c, seed: 2), numbers(n * c, seed: 3))
-        var (dx, dw) = ([Float](repeating: 0, count: n * c), [Float](repeating: 0, count: c))
-        let rstd = Naive.rmsnorm(x, w, epsilon: 1e-5).rstd
-        Naive.rmsnormBackward(x, w, rstd: rstd, dy: dy, period: 2, dx: &dx, dw: &dw)
-        let byX = finiteDifferences(at: doubles(x)) { inner(Self.rmsnorm($0, doubles(w)), dy) }
-        let byW = finiteDifferences(at: doubles(w)) { inner(Self.rmsnorm(doubles(x), $0), dy) }
-        #expect(relativeDistance(dx, byX) < 1e-6)
-        #expect(relativeDistance(dw, byW) < 1e-6)
-    }
-
-    /// The sum over rows depends on the period (part of the recipe) and not on how rows come in calls of whole periods.
-    @Test func rmsnormGradientAddsByPeriods() throws {
-        let (n, c) = (24, 20)
-        let (x, w, dy) = (numbers(n * c, seed: 1), numbers(c, seed: 2), numbers(n * c, seed: 3))
-        let engine = try Engine(threads: 2)
-        let (y, rstd) = (Tensor(zeroed: n * c), Tensor(zeroed: n))
-        engine.rmsnorm(Tensor(x), weight: Tensor(w), epsilon: 1e-5, y: y, rstd: rstd)
-        let (dx, whole, split) = (Tensor(zeroed: n * c), Tensor(zeroed: c), Tensor(zeroed: c))
-        let (xs, dys) = (Tensor(x), Tensor(dy))
-        engine.rmsnormBackward(xs, weight: Tensor(w), rstd: rstd, dy: dys, period: 4, dx: dx, dw: whole)
-        for part in 0..<3 {
-            engine.rmsnormBackward(
-                xs.slice(part * 8 * c, 8 * c), weight: Tensor(w), rstd: rstd.slice(part * 8, 8),
-                dy: dys.slice(part * 8 * c, 8 * c), period: 4, dx: dx.slice(part * 8 * c, 8 * c), dw: split)
-        }
-        #expect(sameBits(whole.array, split.array))
-    }
-
     // MARK: RoPE
 
     @Test func ropeTableHasTheTwinsBits() {
@@ -98,7 +36,7 @@ import Testing
         let (n, heads) = (19, 3)
         let stride = heads * d + 5
         let x = numbers(n * stride, seed: 1)
-        let positions = (0..<n).map { Int32($0 % 11) }
+        let positions = (0..<n).map { UInt32($0 % 11) }
         let table = Naive.ropeTable(theta: 10000, positions: 11, d: d)
         for inverse in [false, true] {
             var expected = x
@@ -117,7 +55,7 @@ import Testing
 
     /// The inverse rotation is the transpose, so it is the gradient; and it undoes the rotation.
     @Test func ropeGradient() {
-        let (d, positions) = (10, [Int32](0..<7))
+        let (d, positions) = (10, [UInt32](0..<7))
         let (x, dy) = (numbers(7 * d, seed: 1), numbers(7 * d, seed: 2))
         let table = Naive.ropeTable(theta: 100, positions: 7, d: d)
         func rotate(_ x: [Double]) -> [Double] {
@@ -178,7 +116,46 @@ import Testing
         #expect(relativeDistance(Naive.swigluBackward(gateUp, dout: dout, width: width), expected) < 1e-6)
     }
 
+    // MARK: GELU
+
+    @Test(arguments: [1, 16, 4095, 9000]) func geluHasTheTwinsBits(n: Int) throws {
+        let (x, dout) = (numbers(n, seed: 1, scale: 12), numbers(n, seed: 2))
+        let (expected, gradient) = (Naive.gelu(x), Naive.geluBackward(x, dout: dout))
+        for engine in try everyEngine() {
+            let (out, dx, inPlace) = (Tensor(zeroed: n), Tensor(zeroed: n), Tensor(dout))
+            engine.gelu(Tensor(x), out: out)
+            engine.geluBackward(Tensor(x), dout: Tensor(dout), dx: dx)
+            engine.geluBackward(Tensor(x), dout: inPlace, dx: inPlace)
+            #expect(sameBits(out.array, expected), "\(engine.instructionSet), \(engine.threads) threads")
+            #expect(sameBits(dx.array, gradient) && sameBits(inPlace.array, gradient))
+        }
+    }
+
+    @Test func geluGradient() {
+        let (x, dout) = (numbers(40, seed: 1, scale: 5), numbers(40, seed: 2))
+        func gelu(_ x: [Double]) -> [Double] {
+            x.map { 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0))) }
+        }
+        #expect(relativeDistance(Naive.gelu(x), gelu(doubles(x))) < 1e-6)
+        let expected = finiteDifferences(at: doubles(x)) { inner(gelu($0), dout) }
+        #expect(relativeDistance(Naive.geluBackward(x, dout: dout), expected) < 1e-6)
+    }
+
     // MARK: embedding
+
+    @Test func embeddingAddsPositions() throws {
+        let (c, ids, positions): (Int, [UInt32], [UInt32]) = (18, [3, 0, 3, 2], [0, 1, 2, 0])
+        let (table, second) = (numbers(5 * c, seed: 1), numbers(3 * c, seed: 2))
+        let expected = zip(
+            Naive.embedding(table, c: c, ids: ids), Naive.embedding(second, c: c, ids: positions)
+        ).map { $0 + $1 }
+        for engine in try everyEngine() {
+            let out = Tensor(zeroed: 4 * c)
+            engine.embedding(
+                Tensor(table), c: c, ids: View(ids), positions: (Tensor(second), View(positions)), out: out)
+            #expect(sameBits(out.array, expected))
+        }
+    }
 
     @Test(arguments: widths) func embeddingHasTheTwinsBits(c: Int) throws {
         let (vocabulary, n) = (13, 50)

@@ -31,6 +31,60 @@ import Testing
         #expect(ParameterLayout(c).count == 134_515_008)
     }
 
+    /// Published configurations and sizes of models: GPT-2 124M, Qwen2.5-0.5B, Qwen3-0.6B.
+    static let published: [(text: String, count: Int)] = [
+        (gpt2, 124_439_808),
+        (
+            """
+            {"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
+             "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 896, "initializer_range": 0.02,
+             "intermediate_size": 4864, "max_position_embeddings": 32768, "max_window_layers": 24,
+             "model_type": "qwen2", "num_attention_heads": 14, "num_hidden_layers": 24, "num_key_value_heads": 2,
+             "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true,
+             "use_mrope": false, "use_sliding_window": false, "vocab_size": 151936}
+            """, 494_032_768
+        ),
+        (
+            """
+            {"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+             "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024, "intermediate_size": 3072,
+             "max_position_embeddings": 40960, "max_window_layers": 28, "model_type": "qwen3",
+             "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-06,
+             "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true,
+             "use_sliding_window": false, "vocab_size": 151936}
+            """, 596_049_920
+        ),
+    ]
+    static let gpt2 = """
+        {"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1,
+         "bos_token_id": 50256, "embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02,
+         "layer_norm_epsilon": 1e-05, "model_type": "gpt2", "n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12,
+         "n_positions": 1024, "resid_pdrop": 0.1, "summary_type": "cls_index", "vocab_size": 50257}
+        """
+
+    @Test(arguments: ConfigurationTests.published)
+    func thePublishedModelsOfTheOtherFamiliesHaveTheirSizes(text: String, count: Int) throws {
+        let c = try ModelConfiguration(parsing: Array(text.utf8), name: "config.json")
+        #expect(ParameterLayout(c).count == count && c.tiesEmbeddings)
+        let again = try ModelConfiguration(parsing: Array(c.json.pretty.utf8), name: "again")
+        // Dropout is said once and not written back; all else is.
+        #expect(again.json == c.json && ParameterLayout(again) == ParameterLayout(c) && again.leftOut.isEmpty)
+        #expect(c.leftOut == (c.family == .gpt2 ? ["resid_pdrop", "embd_pdrop", "attn_pdrop"] : []))
+    }
+
+    @Test(
+        arguments: [
+            (["activation_function": "gelu"], "activation_function"),
+            (["scale_attn_weights": false], "scale_attn_weights"),
+            (["scale_attn_by_inverse_layer_idx": true], "inverse_layer"), (["n_head": 5], "n_embd"),
+            (["n_positions": 0], "n_positions"), (["n_inner": "wide"], "n_inner"), (["resid_pdrop": 2], "resid_pdrop"),
+            (["add_cross_attention": true], "add_cross_attention"), (["n_layer": .null], "n_layer"),
+        ] as [(JSONObject, String)])
+    func whatIsNotPlainGPT2IsRefusedByName(change: JSONObject, name: String) throws {
+        let fault = #expect(throws: Fault.self) { try read(change, from: ConfigurationTests.gpt2) }
+        #expect(fault?.kind == .badData && fault?.message.contains(name) == true)
+    }
+
     @Test func absentFieldsTakeTheFamilysDefaults() throws {
         let c = try ModelConfiguration(
             json: [
@@ -73,7 +127,16 @@ import Testing
         (["model_type": .null, "architectures": .null], "model_type"),
         (["architectures": ["GPT2LMHeadModel"]], "GPT2LMHeadModel"), (["architectures": "LlamaForCausalLM"], "arch"),
         (["hidden_act": "gelu"], "gelu"), (["hidden_act": 1], "hidden_act"),
-        (["attention_bias": true], "attention_bias"), (["mlp_bias": true], "mlp_bias"),
+        (["model_type": "qwen2", "architectures": .null, "attention_bias": false], "attention_bias"),
+        (["model_type": "qwen3", "architectures": .null, "mlp_bias": true], "mlp_bias"),
+        (["model_type": "qwen3", "architectures": .null], "head_dim"),
+        (
+            [
+                "model_type": "qwen2", "architectures": .null, "attention_bias": .null, "use_sliding_window": true,
+                "sliding_window": 9,
+            ], "sliding"
+        ),
+        (["layer_types": ["full_attention", "sliding_attention"]], "layer_types"),
         (["mlp_bias": "no"], "mlp_bias"), (["attention_dropout": 0.1], "attention_dropout"),
         (["pretraining_tp": 2], "pretraining_tp"), (["partial_rotary_factor": 0.5], "partial_rotary_factor"),
         (["sliding_window": 4096], "sliding_window"), (["quantization_config": ["bits": 4]], "quantization_config"),
@@ -112,13 +175,22 @@ import Testing
         #expect(throws: Fault.self) { try ModelConfiguration(parsing: Array(text.utf8), name: "config.json") }
     }
 
+    @Test(arguments: families, [true, false])
+    func matricesDecayAndNothingElseInEveryFamily(_ family: (family: ModelFamily, biases: Bool), tied: Bool) throws {
+        let c = try configuration(family.family, tied: tied, biases: family.biases)
+        let layout = ParameterLayout(c)
+        #expect(layout.count == layout.tensors.reduce(0) { $0 + $1.count })
+        #expect(layout.tensors.allSatisfy { $0.decays == ($0.shape.count > 1) })
+        #expect((layout["lm_head.weight"] == nil) == tied)
+    }
+
     @Test func theLayoutTilesOneArrayWithFusedNeighbours() throws {
         for tied in [true, false] {
             let layout = ParameterLayout(try configuration(tied: tied))
             var end = 0
             for tensor in layout.tensors {
                 #expect(tensor.offset == end)
-                #expect(tensor.decays == !tensor.name.contains("norm"))
+                #expect(tensor.decays == !tensor.name.contains("norm") && tensor.decays == (tensor.shape.count > 1))
                 end += tensor.count
             }
             #expect(end == layout.count)

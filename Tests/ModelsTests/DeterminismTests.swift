@@ -20,6 +20,21 @@ import Testing
         }
     }
 
+    @Test(arguments: families)
+    func noFamilysBitsDependOnSplitThreadsOrInstructionSet(_ family: (family: ModelFamily, biases: Bool)) throws {
+        let c = try configuration(
+            family.family, vocabulary: 70, hidden: 48, inner: 80, headSize: 16, biases: family.biases)
+        let sample = SampleBatch(rows: 5, length: 37, vocabulary: 70)
+        let first = try step(c, sample, split: [5], engine: Engine(threads: 1, instructionSet: .scalar))
+        for set in InstructionSet.supported {
+            for threads in 1...3 {
+                let engine = try Engine(threads: threads, instructionSet: set)
+                #expect(try step(c, sample, split: [5], engine: engine) == first, "\(set) \(threads)")
+                #expect(try step(c, sample, split: [2, 1, 2], engine: engine) == first, "\(set) \(threads) 2+1+2")
+            }
+        }
+    }
+
     /// Rows longer than a block of the summation order (256), which do not end on one.
     @Test func bitsDoNotDependOnTheSplitOfLongRows() throws {
         let c = try configuration(vocabulary: 40, hidden: 16, inner: 24, layers: 1, headSize: 8)

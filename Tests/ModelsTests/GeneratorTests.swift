@@ -45,6 +45,22 @@ import Testing
         }
     }
 
+    @Test(arguments: families)
+    func everyFamilysCacheGivesTheBitsOfAWholeForwardPass(_ family: (family: ModelFamily, biases: Bool)) throws {
+        let c = try configuration(
+            family.family, vocabulary: 40, hidden: 48, inner: 80, headSize: 16, biases: family.biases)
+        let model = Transformer(configuration: c, engine: try Engine(threads: 2), rows: 1, length: 20, training: false)
+        fillParameters(model)
+        let whole = try model.logits(ids)
+        let generator = Generator(model, length: 20)
+        try generator.feed(Array(ids[..<6]))
+        for t in 6..<ids.count {
+            #expect(generator.logits.array == whole[t - 1], "position \(t)")
+            try generator.feed(ids[t])
+        }
+        #expect(generator.logits.array == whole[ids.count - 1])
+    }
+
     /// A cache may be longer than the model's buffers: the rest of a prompt goes through id by id.
     @Test func aPromptLongerThanTheModelsBuffersIsTakenIn() throws {
         let c = model.configuration

@@ -51,38 +51,64 @@ struct Oracle {
 
     /// (T, V).
     func logits(_ p: [Double], _ row: Row) -> [[Double]] {
-        let embedding = matrix(p, "model.embed_tokens.weight")
+        let isGPT2 = c.family == .gpt2
+        let embedding = matrix(p, isGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight")
         var x = row.inputs.map { embedding[$0] }
-        for layer in 0..<c.layers { x = self.layer(p, "model.layers.\(layer).", x, row.first) }
-        let norm = vector(p, "model.norm.weight")
+        if isGPT2 {
+            let table = matrix(p, "transformer.wpe.weight")
+            x = x.enumerated().map { add($0.element, table[$0.offset - row.first[$0.offset]]) }
+        }
+        for layer in 0..<c.layers {
+            x =
+                isGPT2
+                ? gpt2Layer(p, "transformer.h.\(layer).", x, row.first)
+                : llamaLayer(p, "model.layers.\(layer).", x, row.first)
+        }
         let head = c.tiesEmbeddings ? embedding : matrix(p, "lm_head.weight")
-        return x.map { multiply(head, rmsnorm($0, norm)) }
+        return x.map { multiply(head, norm(p, isGPT2 ? "transformer.ln_f" : "model.norm", $0)) }
     }
 
-    private func layer(_ p: [Double], _ prefix: String, _ x: [[Double]], _ first: [Int]) -> [[Double]] {
-        let norm1 = vector(p, prefix + "input_layernorm.weight")
-        let h = x.map { rmsnorm($0, norm1) }
+    private func llamaLayer(_ p: [Double], _ prefix: String, _ x: [[Double]], _ first: [Int]) -> [[Double]] {
+        let h = x.map { norm(p, prefix + "input_layernorm", $0) }
         let positions = first.enumerated().map { $0.offset - $0.element }
-        func project(_ name: String) -> [[Double]] {
-            let weight = matrix(p, prefix + "self_attn.\(name)_proj.weight")
-            return h.map { multiply(weight, $0) }
+        func heads(_ name: String, _ count: Int) -> [[Double]] {
+            zip(h, positions).map { h, position in
+                var y = affine(p, prefix + "self_attn.\(name)_proj", h)
+                if c.normalizesHeads {
+                    y = (0..<count).flatMap { head in
+                        let part = Array(y[head * c.headSize..<(head + 1) * c.headSize])
+                        return norm(p, prefix + "self_attn.\(name)_norm", part)
+                    }
+                }
+                return rotate(y, count, position)
+            }
         }
-        let q = zip(project("q"), positions).map { rotate($0, c.heads, $1) }
-        let k = zip(project("k"), positions).map { rotate($0, c.keyValueHeads, $1) }
-        let v = project("v")
-        let output = matrix(p, prefix + "self_attn.o_proj.weight")
-        let norm2 = vector(p, prefix + "post_attention_layernorm.weight")
-        let gate = matrix(p, prefix + "mlp.gate_proj.weight")
-        let up = matrix(p, prefix + "mlp.up_proj.weight")
-        let down = matrix(p, prefix + "mlp.down_proj.weight")
+        let (q, k) = (heads("q", c.heads), heads("k", c.keyValueHeads))
+        let v = h.map { affine(p, prefix + "self_attn.v_proj", $0) }
         return x.indices.map { t in
             let attended = (0..<c.heads).flatMap { head in
                 attend(head, q[t], Array(k[first[t]...t]), Array(v[first[t]...t]))
             }
-            let y = add(x[t], multiply(output, attended))
-            let g = rmsnorm(y, norm2)
-            let inner = zip(multiply(gate, g), multiply(up, g)).map { $0 / (1 + exp(-$0)) * $1 }
-            return add(y, multiply(down, inner))
+            let y = add(x[t], affine(p, prefix + "self_attn.o_proj", attended))
+            let g = norm(p, prefix + "post_attention_layernorm", y)
+            let (gate, up) = (affine(p, prefix + "mlp.gate_proj", g), affine(p, prefix + "mlp.up_proj", g))
+            let inner = zip(gate, up).map { $0 / (1 + exp(-$0)) * $1 }
+            return add(y, affine(p, prefix + "mlp.down_proj", inner))
+        }
+    }
+
+    private func gpt2Layer(_ p: [Double], _ prefix: String, _ x: [[Double]], _ first: [Int]) -> [[Double]] {
+        let width = c.hiddenSize
+        let qkv = x.map { affine(p, prefix + "attn.c_attn", norm(p, prefix + "ln_1", $0)) }
+        return x.indices.map { t in
+            let seen = qkv[first[t]...t]
+            let (k, v) = (seen.map { Array($0[width..<2 * width]) }, seen.map { Array($0[(2 * width)...]) })
+            let attended = (0..<c.heads).flatMap { attend($0, Array(qkv[t][..<width]), k, v) }
+            let y = add(x[t], affine(p, prefix + "attn.c_proj", attended))
+            let inner = affine(p, prefix + "mlp.c_fc", norm(p, prefix + "ln_2", y)).map {
+                0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)))
+            }
+            return add(y, affine(p, prefix + "mlp.c_proj", inner))
         }
     }
 
@@ -103,7 +129,7 @@ struct Oracle {
         var y = x
         for head in 0..<heads {
             for i in 0..<half {
-                let angle = Double(position) * pow(c.ropeTheta, -2 * Double(i) / Double(c.headSize))
+                let angle = Double(position) * pow(c.ropeTheta ?? 0, -2 * Double(i) / Double(c.headSize))
                 let (a, b) = (head * c.headSize + i, head * c.headSize + half + i)
                 y[a] = x[a] * cos(angle) - x[b] * sin(angle)
                 y[b] = x[b] * cos(angle) + x[a] * sin(angle)
@@ -112,9 +138,23 @@ struct Oracle {
         return y
     }
 
-    private func rmsnorm(_ x: [Double], _ w: [Double]) -> [Double] {
-        let mean = x.reduce(0) { $0 + $1 * $1 } / Double(x.count)
-        return zip(x, w).map { $0 / (mean + c.normEpsilon).squareRoot() * $1 }
+    /// RMSNorm, or LayerNorm where there is a bias.
+    private func norm(_ p: [Double], _ name: String, _ x: [Double]) -> [Double] {
+        let weight = vector(p, name + ".weight")
+        let bias = layout[name + ".bias"] == nil ? nil : vector(p, name + ".bias")
+        let mean = bias == nil ? 0 : x.reduce(0, +) / Double(x.count)
+        let square = x.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(x.count)
+        let y = zip(x, weight).map { ($0 - mean) / (square + c.normEpsilon).squareRoot() * $1 }
+        return bias.map { add(y, $0) } ?? y
+    }
+
+    /// W · x + b; GPT-2's W is stored (in, out).
+    private func affine(_ p: [Double], _ name: String, _ x: [Double]) -> [Double] {
+        let w = matrix(p, name + ".weight")
+        let y =
+            c.family == .gpt2
+            ? w[0].indices.map { column in x.indices.reduce(0) { $0 + x[$1] * w[$1][column] } } : multiply(w, x)
+        return layout[name + ".bias"] == nil ? y : add(y, vector(p, name + ".bias"))
     }
 
     private func add(_ a: [Double], _ b: [Double]) -> [Double] { zip(a, b).map { $0 + $1 } }

@@ -4,20 +4,37 @@ import Bytes
 import Kernels
 import Models
 
-/// A small model's configuration. d · H differs from C on purpose.
+/// A small model's configuration. d · H differs from C on purpose, except in GPT-2, where it cannot.
 func configuration(
-    vocabulary: Int = 11, hidden: Int = 8, inner: Int = 12, layers: Int = 2, heads: Int = 4, keyValueHeads: Int = 2,
-    headSize: Int = 4, tied: Bool = true, range: Double = 0.4
+    _ family: ModelFamily = .llama, vocabulary: Int = 11, hidden: Int = 8, inner: Int = 12, layers: Int = 2,
+    heads: Int = 4, keyValueHeads: Int = 2, headSize: Int = 4, tied: Bool = true, range: Double = 0.4,
+    biases: Bool = false
 ) throws -> ModelConfiguration {
-    try ModelConfiguration(
-        json: [
-            "model_type": "llama", "vocab_size": .integer(vocabulary), "hidden_size": .integer(hidden),
-            "intermediate_size": .integer(inner), "num_hidden_layers": .integer(layers),
-            "num_attention_heads": .integer(heads), "num_key_value_heads": .integer(keyValueHeads),
-            "head_dim": .integer(headSize), "rms_norm_eps": 1e-5, "rope_theta": 100.0,
-            "tie_word_embeddings": .bool(tied), "initializer_range": .number(range),
-        ], name: "config.json")
+    var json: JSONObject = [
+        "model_type": .string(family.rawValue), "vocab_size": .integer(vocabulary),
+        "tie_word_embeddings": .bool(tied), "initializer_range": .number(range),
+    ]
+    let rest: JSONObject =
+        family == .gpt2
+        ? [
+            "n_embd": .integer(hidden), "n_inner": .integer(inner), "n_layer": .integer(layers),
+            "n_head": .integer(hidden % heads == 0 ? heads : 1), "n_positions": 64, "layer_norm_epsilon": 1e-5,
+        ]
+        : [
+            "hidden_size": .integer(hidden), "intermediate_size": .integer(inner),
+            "num_hidden_layers": .integer(layers), "num_attention_heads": .integer(heads),
+            "num_key_value_heads": .integer(keyValueHeads), "head_dim": .integer(headSize), "rms_norm_eps": 1e-5,
+            "rope_theta": 100.0, "attention_bias": .bool(biases || family == .qwen2),
+            "mlp_bias": .bool(biases && family == .llama),
+        ]
+    for (key, value) in rest.members { json[key] = value }
+    return try ModelConfiguration(json: .object(json), name: "config.json")
 }
+
+/// Every family, and Llama with biases.
+let families: [(family: ModelFamily, biases: Bool)] = [
+    (.llama, false), (.llama, true), (.gpt2, false), (.qwen2, false), (.qwen3, false),
+]
 
 /// B rows of T ids with documents of changing length; the last row ends in padding, and one position of each row is
 /// masked out.
@@ -68,13 +85,13 @@ struct SampleBatch {
     }
 }
 
-/// Random parameters, norms included.
+/// Random parameters, norms and biases included.
 func fillParameters(_ model: Transformer, seed: UInt64 = 7) {
     model.initialize(seed: seed)
     for (index, tensor) in model.layout.tensors.enumerated() where tensor.shape.count == 1 {
         let view = model.parameters.slice(tensor.offset, tensor.count)
         Random(seed: seed, purpose: UInt64(1000 + index)).normal(into: view, deviation: 0.2)
-        for i in 0..<view.count { view[i] += 1 }
+        if tensor.role == .norm { for i in 0..<view.count { view[i] += 1 } }
     }
 }
 

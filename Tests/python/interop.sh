@@ -11,8 +11,8 @@ python3 "$here/../../pipelines/grammar.py" --bytes 60000 > "$work/stories.txt"
 tok-shard --tokenizer bytes --split-on '' --output "$work/data" "$work/stories.txt"
 stream() { tok-pack --rows 4 --length 64 --seed 1 --limit 5 "$work/data"; }
 
-# config NAME hidden intermediate layers heads key-value-heads head-dimension theta tied
-config() {
+# llama NAME hidden intermediate layers heads key-value-heads head-dimension theta tied
+llama() {
     cat > "$work/$1.json" << END
 {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 257, "hidden_size": $2,
  "intermediate_size": $3, "num_hidden_layers": $4, "num_attention_heads": $5, "num_key_value_heads": $6,
@@ -21,12 +21,23 @@ config() {
  "bos_token_id": 256, "eos_token_id": 256}
 END
 }
-config tied 64 172 2 4 4 16 10000.0 true
-config untied 64 172 2 4 4 16 10000.0 false
-config grouped 96 256 3 6 2 16 10000.0 true
-config one-key-head 64 128 2 4 1 16 500000.0 false
-config odd 84 222 2 3 3 28 10000.0 true
-config wide-heads 48 96 1 2 1 32 100000.0 false
+llama tied 64 172 2 4 4 16 10000.0 true
+llama untied 64 172 2 4 4 16 10000.0 false
+llama grouped 96 256 3 6 2 16 10000.0 true
+llama one-key-head 64 128 2 4 1 16 500000.0 false
+llama odd 84 222 2 3 3 28 10000.0 true
+llama wide-heads 48 96 1 2 1 32 100000.0 false
+# change NAME FROM JQ: another model's file with some fields changed
+change() { jq "$3" "$work/$2.json" > "$work/$1.json"; }
+change biases grouped '.attention_bias = true | .mlp_bias = true'
+change qwen2 grouped '.model_type = "qwen2" | .architectures = ["Qwen2ForCausalLM"] | .attention_bias = true'
+change qwen3 grouped '.model_type = "qwen3" | .architectures = ["Qwen3ForCausalLM"] | .head_dim = 24'
+cat > "$work/gpt2.json" << END
+{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "vocab_size": 257, "n_embd": 64, "n_layer": 3, "n_head": 4,
+ "n_inner": null, "n_positions": 128, "initializer_range": 0.05, "activation_function": "gelu_new",
+ "layer_norm_epsilon": 1e-05, "bos_token_id": 256, "eos_token_id": 256}
+END
+change gpt2-untied gpt2 '.tie_word_embeddings = false | .n_inner = 100'
 
 for file in "$work"/*.json; do
     name=$(basename "$file" .json)

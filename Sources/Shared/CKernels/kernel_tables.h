@@ -14,16 +14,23 @@ typedef void (*mr_task)(void *argument, int64_t task, int worker);
 enum { MR_ROWS_TILE = 16, MR_FLAT_TILE = 4096, MR_COLUMNS_TILE = 32, MR_LOSS_ROWS_TILE = 4 };
 
 typedef struct {
-    int64_t n, c, period;
-    const float *x, *w, *dy, *rstd_in;
+    int64_t n, heads, c, x_stride, y_stride, period;
+    const float *x, *w, *b, *dy;
     float epsilon;
-    float *y, *rstd, *dx, *dw;
-} mr_rmsnorm_arguments;
+    bool overwrite;
+    float *y, *mean, *rstd, *dx, *dw, *db;
+} mr_norm_arguments;
+
+typedef struct {
+    int64_t n, c, period;
+    const float *b, *dy;
+    float *y, *db;
+} mr_bias_arguments;
 
 typedef struct {
     int64_t n, heads, d, stride;
     float *x;
-    const int32_t *position;
+    const uint32_t *position;
     const float *cosine, *sine;
     bool inverse;
 } mr_rope_arguments;
@@ -35,9 +42,15 @@ typedef struct {
 } mr_swiglu_arguments;
 
 typedef struct {
+    int64_t n;
+    const float *x, *dout;
+    float *out;
+} mr_gelu_arguments;
+
+typedef struct {
     int64_t n, c;
-    const float *in;
-    const uint32_t *ids;
+    const float *in, *position_table;
+    const uint32_t *ids, *positions;
     float *out;
 } mr_embedding_arguments;
 
@@ -57,8 +70,9 @@ typedef struct {
 } mr_exp_arguments;
 
 typedef struct {
-    mr_task rmsnorm_forward, rmsnorm_backward_rows, rmsnorm_backward_columns, rope, swiglu_forward, swiglu_backward,
-        embedding_backward, cross_entropy, exp;
+    mr_task rmsnorm_forward, rmsnorm_backward_rows, rmsnorm_backward_columns, layernorm_forward,
+        layernorm_backward_rows, layernorm_backward_columns, bias_forward, bias_backward, rope, swiglu_forward,
+        swiglu_backward, gelu_forward, gelu_backward, embedding_backward, cross_entropy, exp;
 } mr_row_kernels;
 
 extern const mr_row_kernels mr_row_kernels_scalar, mr_row_kernels_avx2, mr_row_kernels_avx512, mr_row_kernels_neon;

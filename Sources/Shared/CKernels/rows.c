@@ -8,23 +8,6 @@
 
 static int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
 
-void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, float epsilon,
-                        float *y, float *rstd) {
-    mr_rmsnorm_arguments a = {.n = n, .c = c, .x = x, .w = w, .epsilon = epsilon, .y = y, .rstd = rstd};
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_forward, &a);
-}
-
-void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
-                         const float *rstd, const float *dy, float *dx, float *dw) {
-    mr_rmsnorm_arguments a = {
-        .n = n, .c = c, .period = period > 0 ? period : n, .x = x, .w = w, .rstd_in = rstd, .dy = dy, .dx = dx,
-        .dw = dw,
-    };
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_backward_rows, &a);
-    mr_task columns = MR_KERNELS(mr_row_kernels, context)->rmsnorm_backward_columns;
-    mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), columns, &a);
-}
-
 void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine) {
     double log_theta = double_log(theta);
     for (int64_t i = 0; i < d / 2; i++) {
@@ -39,7 +22,7 @@ void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, fl
 }
 
 void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t stride, float *x,
-             const int32_t *position, const float *cosine, const float *sine, bool inverse) {
+             const uint32_t *position, const float *cosine, const float *sine, bool inverse) {
     mr_rope_arguments a = {
         .n = n, .heads = heads, .d = d, .stride = stride, .x = x, .position = position, .cosine = cosine, .sine = sine,
         .inverse = inverse,
@@ -58,16 +41,33 @@ void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const flo
     mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->swiglu_backward, &a);
 }
 
+void mr_gelu_forward(mr_context *context, int64_t n, const float *x, float *out) {
+    mr_gelu_arguments a = {.n = n, .x = x, .out = out};
+    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), MR_KERNELS(mr_row_kernels, context)->gelu_forward, &a);
+}
+
+void mr_gelu_backward(mr_context *context, int64_t n, const float *x, const float *dout, float *dx) {
+    mr_gelu_arguments a = {.n = n, .x = x, .dout = dout, .out = dx};
+    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), MR_KERNELS(mr_row_kernels, context)->gelu_backward, &a);
+}
+
 static void embedding_forward(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_embedding_arguments *a = argument;
-    for (int64_t row = task * MR_ROWS_TILE; row < a->n && row < (task + 1) * MR_ROWS_TILE; row++)
-        memcpy(a->out + row * a->c, a->in + (int64_t)a->ids[row] * a->c, (size_t)a->c * sizeof(float));
+    for (int64_t row = task * MR_ROWS_TILE; row < a->n && row < (task + 1) * MR_ROWS_TILE; row++) {
+        float *out = a->out + row * a->c;
+        memcpy(out, a->in + (int64_t)a->ids[row] * a->c, (size_t)a->c * sizeof(float));
+        if (!a->position_table) continue;
+        const float *position = a->position_table + (int64_t)a->positions[row] * a->c;
+        for (int64_t i = 0; i < a->c; i++) out[i] = out[i] + position[i];
+    }
 }
 
 void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float *table, const uint32_t *ids,
-                          float *out) {
-    mr_embedding_arguments a = {.n = n, .c = c, .in = table, .ids = ids, .out = out};
+                          const float *position_table, const uint32_t *positions, float *out) {
+    mr_embedding_arguments a = {
+        .n = n, .c = c, .in = table, .ids = ids, .position_table = position_table, .positions = positions, .out = out,
+    };
     mr_parallel(context, tiles_of(n, MR_ROWS_TILE), embedding_forward, &a);
 }
 

@@ -1,4 +1,4 @@
-// The rows kernels for avx2: rows_body.h says what they do.
+// The rows kernels for avx2: norms_body.h and rows_body.h say what they do.
 #if defined(__x86_64__)
 #include <float.h>
 
@@ -9,6 +9,7 @@
 #include "isa_avx2.h"
 
 #include "math_body.h"
+#include "norms_body.h"
 #include "rows_body.h"
 
 #include "isa_end.h"

@@ -1,83 +1,6 @@
-// Row work, written once for every instruction set (see vector.h): normalization, rotation, SwiGLU, the embedding's
-// gradient, cross-entropy. Sums inside a row run over 16 lanes (element i to lane i mod 16) and then the fixed tree;
-// sums over rows run in order of the rows, one column a lane. A task's extent is fixed (kernel_tables.h).
-
-INLINE int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
-/// 16 floats, or what is `left` of them and zeros.
-INLINE f16 load_row(const float *p, int64_t left) { return left >= 16 ? load16(p) : load_partial(p, left, 0.0f); }
-INLINE void store_row(float *p, f16 v, int64_t left) {
-    if (left >= 16)
-        store16(p, v);
-    else
-        store_partial(p, v, left);
-}
-
-// MARK: RMSNorm: y = x · r · w with r = 1 / sqrt(mean(x²) + epsilon)
-
-static void NAME(rmsnorm_forward)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_rmsnorm_arguments *a = argument;
-    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
-    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
-        const float *x = a->x + row * a->c;
-        float *y = a->y + row * a->c;
-        f16 squares = set16(0.0f);
-        for (int64_t i = 0; i < a->c; i += 16) {
-            f16 xi = load_row(x + i, a->c - i);
-            squares = fma16(xi, xi, squares);
-        }
-        float rstd = 1.0f / sqrtf(sum16(squares) / (float)a->c + a->epsilon);
-        a->rstd[row] = rstd;
-        for (int64_t i = 0; i < a->c; i += 16) {
-            int64_t left = a->c - i;
-            store_row(y + i, load_row(x + i, left) * set16(rstd) * load_row(a->w + i, left), left);
-        }
-    }
-}
-
-/// With h = x · r and g = dy · w: dx += r · (g − h · mean(g · h)).
-static void NAME(rmsnorm_backward_rows)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_rmsnorm_arguments *a = argument;
-    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
-    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
-        const float *x = a->x + row * a->c, *dy = a->dy + row * a->c;
-        float *dx = a->dx + row * a->c;
-        f16 rstd = set16(a->rstd_in[row]), products = set16(0.0f);
-        for (int64_t i = 0; i < a->c; i += 16) {
-            f16 g = load_row(dy + i, a->c - i) * load_row(a->w + i, a->c - i);
-            products = fma16(g, load_row(x + i, a->c - i) * rstd, products);
-        }
-        f16 minus_mean = set16(-(sum16(products) / (float)a->c));
-        for (int64_t i = 0; i < a->c; i += 16) {
-            f16 g = load_row(dy + i, a->c - i) * load_row(a->w + i, a->c - i);
-            f16 h = load_row(x + i, a->c - i) * rstd;
-            store_row(dx + i, fma16(fma16(h, minus_mean, g), rstd, load_row(dx + i, a->c - i)), a->c - i);
-        }
-    }
-}
-
-/// dw += Σ over rows of dy · h, a sum for each period.
-static void NAME(rmsnorm_backward_columns)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_rmsnorm_arguments *a = argument;
-    int64_t end = smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE);
-    for (int64_t period = 0; period < a->n; period += a->period) {
-        int64_t last = smaller_of(a->n, period + a->period);
-        int64_t i = task * MR_COLUMNS_TILE;
-        f16 sum0 = set16(0.0f), sum1 = set16(0.0f);
-        int64_t left0 = smaller_of(16, end - i), left1 = end - i - left0;
-        for (int64_t row = period; row < last; row++) {
-            const float *x = a->x + row * a->c + i, *dy = a->dy + row * a->c + i;
-            f16 rstd = set16(a->rstd_in[row]);
-            sum0 = fma16(load_row(dy, left0), load_row(x, left0) * rstd, sum0);
-            if (left1 > 0) sum1 = fma16(load_row(dy + 16, left1), load_row(x + 16, left1) * rstd, sum1);
-        }
-        float *dw = a->dw + i;
-        store_row(dw, load_row(dw, left0) + sum0, left0);
-        if (left1 > 0) store_row(dw + 16, load_row(dw + 16, left1) + sum1, left1);
-    }
-}
+// Row work, written once for every instruction set (see vector.h): rotation, SwiGLU and GELU, the embedding's gradient,
+// cross-entropy. Sums inside a row run over 16 lanes (element i to lane i mod 16) and then the fixed tree; sums over rows
+// run in order of the rows, one column a lane. A task's extent is fixed (kernel_tables.h).
 
 // MARK: RoPE: (x0, x1) turns by the angle of its position and pair
 
@@ -136,6 +59,36 @@ static void NAME(swiglu_backward)(void *argument, int64_t task, int worker) {
             store_row(dgate + i, dy * u * fma16(silu, set16(1.0f) - s, s), left);
             store_row(dup + i, dy * silu, left);
         }
+    }
+}
+
+// MARK: GELU: out = x · σ(2u) with u = √(2/π) (x + 0.044715 x³), which is ½ x (1 + tanh u)
+
+/// 2u.
+INLINE f16 gelu_argument16(f16 x) {
+    return set16(1.59576912f) * fma16(set16(0.044715f) * x, x * x, x);
+}
+
+static void NAME(gelu_forward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_gelu_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_FLAT_TILE);
+    for (int64_t i = task * MR_FLAT_TILE; i < end; i += 16) {
+        f16 x = load_row(a->x + i, end - i);
+        store_row(a->out + i, x * sigmoid16(gelu_argument16(x)), end - i);
+    }
+}
+
+/// With s = σ(2u): dx = dout · (s + x · s · (1 − s) · d(2u)/dx).
+static void NAME(gelu_backward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_gelu_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_FLAT_TILE);
+    for (int64_t i = task * MR_FLAT_TILE; i < end; i += 16) {
+        f16 x = load_row(a->x + i, end - i), dy = load_row(a->dout + i, end - i);
+        f16 s = sigmoid16(gelu_argument16(x));
+        f16 slope = fma16(set16(0.214064495f) * x, x, set16(1.59576912f));
+        store_row(a->out + i, dy * fma16(x * s * (set16(1.0f) - s), slope, s), end - i);
     }
 }
 
@@ -216,9 +169,16 @@ const mr_row_kernels NAME(mr_row_kernels) = {
     .rmsnorm_forward = NAME(rmsnorm_forward),
     .rmsnorm_backward_rows = NAME(rmsnorm_backward_rows),
     .rmsnorm_backward_columns = NAME(rmsnorm_backward_columns),
+    .layernorm_forward = NAME(layernorm_forward),
+    .layernorm_backward_rows = NAME(layernorm_backward_rows),
+    .layernorm_backward_columns = NAME(layernorm_backward_columns),
+    .bias_forward = NAME(bias_forward),
+    .bias_backward = NAME(bias_backward),
     .rope = NAME(rope),
     .swiglu_forward = NAME(swiglu_forward),
     .swiglu_backward = NAME(swiglu_backward),
+    .gelu_forward = NAME(gelu_forward),
+    .gelu_backward = NAME(gelu_backward),
     .embedding_backward = NAME(embedding_backward),
     .cross_entropy = NAME(cross_entropy),
     .exp = NAME(exp),

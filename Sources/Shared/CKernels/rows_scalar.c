@@ -1,4 +1,4 @@
-// The rows kernels for scalar: rows_body.h says what they do.
+// The rows kernels for scalar: norms_body.h and rows_body.h say what they do.
 #include <float.h>
 
 #include "double_math.h"
@@ -8,6 +8,7 @@
 #include "isa_scalar.h"
 
 #include "math_body.h"
+#include "norms_body.h"
 #include "rows_body.h"
 
 #include "isa_end.h"

@@ -1,33 +1,9 @@
-// Work on rows: normalization, rotation, SwiGLU, embedding, cross-entropy. The Swift face of rows.c; sizes, ids and
+// Work on rows: rotation, SwiGLU, GELU, embedding, cross-entropy. The Swift face of rows.c; sizes, ids and
 // positions are checked here, once a call, so that the C loops need not. `n` is the number of rows (tokens).
 
 internal import CKernels
 
 extension Engine {
-    /// y = x · rstd · w with rstd = 1 / sqrt(mean(x²) + epsilon) (RMSNorm, arXiv:1910.07467). x, y are (n, c), w is (c),
-    /// rstd is (n).
-    public func rmsnorm(_ x: Tensor, weight w: Tensor, epsilon: Float, y: Tensor, rstd: Tensor) {
-        let (n, c) = (rstd.count, w.count)
-        precondition(x.count == n * c && y.count == n * c, "rmsnorm of (\(n), \(c)): x \(x.count), y \(y.count) floats")
-        // SAFETY: the extents were checked.
-        unsafe mr_rmsnorm_forward(
-            context, Int64(n), Int64(c), x.pointer, w.pointer, epsilon, y.pointer, rstd.pointer)
-    }
-
-    /// dx += and dw +=. dw takes one sum for each `period` rows (0: all n).
-    public func rmsnormBackward(
-        _ x: Tensor, weight w: Tensor, rstd: Tensor, dy: Tensor, period: Int = 0, dx: Tensor, dw: Tensor
-    ) {
-        let (n, c) = (rstd.count, w.count)
-        precondition(
-            x.count == n * c && dy.count == n * c && dx.count == n * c && dw.count == c && period >= 0,
-            "rmsnorm of (\(n), \(c)): x \(x.count), dy \(dy.count), dx \(dx.count), dw \(dw.count) floats")
-        // SAFETY: the extents were checked.
-        unsafe mr_rmsnorm_backward(
-            context, Int64(n), Int64(c), Int64(period), x.pointer, w.pointer, rstd.pointer, dy.pointer, dx.pointer,
-            dw.pointer)
-    }
-
     /// Tables (positions, d/2) of the cosine and sine of p · theta^(-2i/d), computed in double by our own functions and
     /// rounded: the same bits on every processor.
     public static func ropeTable(theta: Double, positions: Int, d: Int) -> (cosine: Tensor, sine: Tensor) {
@@ -41,7 +17,7 @@ extension Engine {
     /// Rotates `heads` heads of width d in each row of x, in place (RoPE, arXiv:2104.09864; pairs (i, i + d/2)); a row
     /// begins every `stride` floats. `inverse` rotates back, which is the backward pass.
     public func rope(
-        _ x: Tensor, heads: Int, d: Int, stride: Int, positions: View<Int32>, cosine: Tensor, sine: Tensor,
+        _ x: Tensor, heads: Int, d: Int, stride: Int, positions: View<UInt32>, cosine: Tensor, sine: Tensor,
         inverse: Bool = false
     ) {
         let n = positions.count
@@ -52,7 +28,7 @@ extension Engine {
             "rope of \(n) rows of \(heads) heads of width \(d), \(stride) apart: x \(x.count) floats")
         for i in 0..<n {
             let position = Int(positions[i])
-            precondition(position >= 0 && position < known, "position \(position) in a table of \(known)")
+            precondition(position < known, "position \(position) in a table of \(known)")
         }
         // SAFETY: extents and positions were checked.
         unsafe mr_rope(
@@ -78,11 +54,31 @@ extension Engine {
         unsafe mr_swiglu_backward(context, Int64(n), Int64(width), gateUp.pointer, dout.pointer, dGateUp.pointer)
     }
 
-    /// out (n, c) = table[ids].
-    public func embedding(_ table: Tensor, c: Int, ids: View<UInt32>, out: Tensor) {
+    /// out = x · σ(2u) with u = √(2/π) (x + 0.044715 x³): GELU's tanh form (arXiv:1606.08415), elementwise.
+    public func gelu(_ x: Tensor, out: Tensor) {
+        precondition(x.count == out.count, "gelu of \(x.count) elements into \(out.count)")
+        // SAFETY: the extents were checked.
+        unsafe mr_gelu_forward(context, Int64(x.count), x.pointer, out.pointer)
+    }
+
+    /// dx is overwritten; it may be x or dout.
+    public func geluBackward(_ x: Tensor, dout: Tensor, dx: Tensor) {
+        precondition(
+            x.count == dout.count && x.count == dx.count, "gelu of \(x.count): \(dout.count), \(dx.count) elements")
+        // SAFETY: the extents were checked.
+        unsafe mr_gelu_backward(context, Int64(x.count), x.pointer, dout.pointer, dx.pointer)
+    }
+
+    /// out (n, c) = table[ids], plus row `positions` of another table where there is one.
+    public func embedding(
+        _ table: Tensor, c: Int, ids: View<UInt32>, positions: (table: Tensor, ids: View<UInt32>)? = nil, out: Tensor
+    ) {
         checkEmbedding(table, c, ids, out)
+        if let positions { checkEmbedding(positions.table, c, positions.ids, out) }
         // SAFETY: extents and ids were checked.
-        unsafe mr_embedding_forward(context, Int64(ids.count), Int64(c), table.pointer, ids.pointer, out.pointer)
+        unsafe mr_embedding_forward(
+            context, Int64(ids.count), Int64(c), table.pointer, ids.pointer, positions?.table.pointer,
+            positions?.ids.pointer, out.pointer)
     }
 
     /// dtable[ids[i]] += dout[i], in order of i.

@@ -52,6 +52,13 @@ extension Naive {
         return sum(lanes: lanes)
     }
 
+    /// Σ a over 16 lanes, then the fixed tree.
+    public static func sum(_ a: ArraySlice<Float>) -> Float {
+        var lanes = [Float](repeating: 0, count: 16)
+        for (i, x) in a.enumerated() { lanes[i % 16] += x }
+        return sum(lanes: lanes)
+    }
+
     /// The tree over 16 lanes: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
     public static func sum(lanes: [Float]) -> Float {
         var lanes = lanes

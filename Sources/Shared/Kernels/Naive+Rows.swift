@@ -2,42 +2,6 @@
 // arrays; gradients that the kernel adds to are `inout`.
 
 extension Naive {
-    /// y = x · r · w with r = 1 / sqrt(mean(x²) + epsilon), a row of `w.count` at a time (arXiv:1910.07467).
-    public static func rmsnorm(_ x: [Float], _ w: [Float], epsilon: Float) -> (y: [Float], rstd: [Float]) {
-        let c = w.count
-        var y = x
-        var rstd: [Float] = []
-        for row in stride(from: 0, to: x.count, by: c) {
-            let r = 1 / (dot(x[row..<row + c], x[row..<row + c]) / Float(c) + epsilon).squareRoot()
-            for i in 0..<c { y[row + i] = x[row + i] * r * w[i] }
-            rstd.append(r)
-        }
-        return (y, rstd)
-    }
-
-    /// With h = x · r and g = dy · w: dx += r · (g − h · mean(g · h)); dw += Σ dy · h, one sum a period of rows
-    /// (0: all rows are one period).
-    public static func rmsnormBackward(
-        _ x: [Float], _ w: [Float], rstd: [Float], dy: [Float], period: Int, dx: inout [Float], dw: inout [Float]
-    ) {
-        let c = w.count
-        var sums = [Float](repeating: 0, count: c)
-        for (row, r) in rstd.enumerated() {
-            let start = row * c
-            let g = (0..<c).map { dy[start + $0] * w[$0] }
-            let h = (0..<c).map { x[start + $0] * r }
-            let minusMean = -(dot(g[...], h[...]) / Float(c))
-            for i in 0..<c {
-                dx[start + i] = dx[start + i].addingProduct(g[i].addingProduct(h[i], minusMean), r)
-                sums[i] = sums[i].addingProduct(dy[start + i], h[i])
-            }
-            if row + 1 == rstd.count || (period > 0 && (row + 1) % period == 0) {
-                for i in 0..<c { dw[i] += sums[i] }
-                sums = [Float](repeating: 0, count: c)
-            }
-        }
-    }
-
     /// Tables (positions, d/2) of the cosine and sine of p · theta^(-2i/d), computed in Double.
     public static func ropeTable(theta: Double, positions: Int, d: Int) -> (cosine: [Float], sine: [Float]) {
         var (cosine, sine): ([Float], [Float]) = ([], [])
@@ -55,7 +19,7 @@ extension Naive {
     /// Rotates `heads` heads of width d in each row of x (rows `stride` apart), pairs (i, i + d/2), by the angle whose
     /// cosine and sine stand in row position[row] of the (positions, d/2) tables (arXiv:2104.09864).
     public static func rope(
-        _ x: inout [Float], heads: Int, d: Int, stride: Int, positions: [Int32], cosine: [Float], sine: [Float],
+        _ x: inout [Float], heads: Int, d: Int, stride: Int, positions: [UInt32], cosine: [Float], sine: [Float],
         inverse: Bool
     ) {
         let half = d / 2
@@ -97,6 +61,20 @@ extension Naive {
         }
         return gradient
     }
+
+    /// x · σ(2u) with u = √(2/π) (x + 0.044715 x³) (arXiv:1606.08415).
+    public static func gelu(_ x: [Float]) -> [Float] { x.map { $0 * sigmoid(geluArgument($0)) } }
+
+    /// With s = σ(2u): dx = dout · (s + x · s · (1 − s) · d(2u)/dx).
+    public static func geluBackward(_ x: [Float], dout: [Float]) -> [Float] {
+        zip(x, dout).map { x, dy in
+            let s = sigmoid(geluArgument(x))
+            let slope = (1.59576912 as Float).addingProduct(0.214064495 * x, x)
+            return dy * s.addingProduct(x * s * (1 - s), slope)
+        }
+    }
+
+    private static func geluArgument(_ x: Float) -> Float { 1.59576912 * x.addingProduct(0.044715 * x, x * x) }
 
     /// out (n, c) = table[ids].
     public static func embedding(_ table: [Float], c: Int, ids: [UInt32]) -> [Float] {

@@ -6,8 +6,9 @@ import Kernels
 struct LayerActivations {
     /// The residual stream as it enters the layer (N, C).
     let residual: Tensor
-    /// First norm: output (N, C) and 1/rms (N).
+    /// First norm: output (N, C), mean (N; LayerNorm only) and 1/rms or 1/deviation (N).
     let norm1: Tensor
+    let mean1: Tensor
     let rstd1: Tensor
     /// Rotated queries and keys, values: (N, (H + 2·KV)·d).
     let qkv: Tensor
@@ -17,18 +18,24 @@ struct LayerActivations {
     /// The residual stream between the two halves (N, C).
     let middle: Tensor
     let norm2: Tensor
+    let mean2: Tensor
     let rstd2: Tensor
-    /// Gate and up (N, 2·I), and their product (N, I).
-    let gateUp: Tensor
+    /// What enters the activation function: gate and up (N, 2·I), or one projection (N, I); and what leaves it (N, I).
+    let up: Tensor
     let product: Tensor
+    /// Queries and keys before their heads were normalized (N, (H + KV)·d), and 1/rms of each; empty without such norms.
+    let unnormalized: Tensor
+    let queryRstd: Tensor
+    let keyRstd: Tensor
 }
 
 /// The arena. Without training, one layer's buffers serve all layers and there are no gradients.
 struct Activations {
     let layers: [LayerActivations]
-    /// The residual stream after the last layer, its norm (N, C) and 1/rms (N).
+    /// The residual stream after the last layer, its norm (N, C), mean and 1/rms (N).
     let final: Tensor
     let finalNorm: Tensor
+    let finalMean: Tensor
     let finalRstd: Tensor
     /// Logits of one chunk of positions (chunk, V).
     let logits: Tensor
@@ -43,7 +50,7 @@ struct Activations {
         let attention: Tensor
         /// Σ dout · out (B, H, T).
         let delta: Tensor
-        let gateUp: Tensor
+        let up: Tensor
         let product: Tensor
     }
 
@@ -90,24 +97,28 @@ struct Activations {
     ) {
         let n = rows * length
         let hidden = c.hiddenSize
-        let qkv = (c.heads + 2 * c.keyValueHeads) * c.headSize
+        let qkv = c.qkvWidth
+        let means = c.normalization == .layer ? n : 0
+        let normalized = c.normalizesHeads ? n : 0
         let width = c.heads * c.headSize
         layers = (0..<(training ? c.layers : 1)).map { _ in
             LayerActivations(
-                residual: take(n, hidden), norm1: take(n, hidden), rstd1: take(n, 1), qkv: take(n, qkv),
-                attention: take(n, width), logSumExp: take(n, c.heads), middle: take(n, hidden),
-                norm2: take(n, hidden), rstd2: take(n, 1), gateUp: take(n, 2 * c.intermediateSize),
-                product: take(n, c.intermediateSize))
+                residual: take(n, hidden), norm1: take(n, hidden), mean1: take(means, 1), rstd1: take(n, 1),
+                qkv: take(n, qkv), attention: take(n, width), logSumExp: take(n, c.heads), middle: take(n, hidden),
+                norm2: take(n, hidden), mean2: take(means, 1), rstd2: take(n, 1), up: take(n, c.upWidth),
+                product: take(n, c.intermediateSize), unnormalized: take(normalized, c.normalizedWidth),
+                queryRstd: take(normalized, c.heads), keyRstd: take(normalized, c.keyValueHeads))
         }
         final = take(n, hidden)
         finalNorm = take(n, hidden)
+        finalMean = take(means, 1)
         finalRstd = take(n, 1)
         logits = take(Activations.logitsCount(c, rows: rows, length: length, logitsFloats), 1)
         backward =
             training
             ? Backward(
                 residual: take(n, hidden), norm: take(n, hidden), qkv: take(n, qkv), attention: take(n, width),
-                delta: take(n, c.heads), gateUp: take(n, 2 * c.intermediateSize),
+                delta: take(n, c.heads), up: take(n, c.upWidth),
                 product: take(n, c.intermediateSize))
             : nil
     }

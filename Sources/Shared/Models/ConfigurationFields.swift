@@ -10,29 +10,73 @@ struct ConfigurationFields {
 
     static let tokenKeys = ["bos_token_id", "eos_token_id", "pad_token_id"]
 
-    /// Refuses what is not a plain Llama.
-    func requireLlama() throws(Fault) {
+    /// From `model_type`, or from `architectures` where that is missing; they may not contradict each other.
+    func family() throws(Fault) -> ModelFamily {
+        let known = ModelFamily.allCases.map { "'\($0.rawValue)'" }.joined(separator: ", ")
         guard json.objectValue != nil else { throw .badData(name, "expected a JSON object") }
-        guard present("model_type") != nil || present("architectures") != nil else {
-            throw .badData(name, "'model_type' is missing, this program trains 'llama'")
+        var family: ModelFamily?
+        if let value = present("model_type") {
+            family = value.stringValue.flatMap(ModelFamily.init(rawValue:))
+            if family == nil { throw refusal("model_type", value, "expected one of \(known)") }
         }
-        try require("model_type", among: ["llama"])
         if let value = present("architectures") {
-            guard let architectures = value.arrayValue, architectures.allSatisfy({ $0 == "LlamaForCausalLM" }) else {
-                throw refusal("architectures", value, "expected [\"LlamaForCausalLM\"]")
+            let named = ModelFamily.allCases.first { [.string($0.architecture)] == value }
+            guard let named, named == family ?? named else {
+                let expected = family.map { "[\"\($0.architecture)\"]" } ?? "the class of one of \(known)"
+                throw refusal("architectures", value, "expected \(expected)")
             }
+            family = named
         }
+        guard let family else { throw .badData(name, "'model_type' is missing, this program trains \(known)") }
+        return family
+    }
+
+    /// Refuses what is not plain Llama or Qwen.
+    func requireLlama(_ family: ModelFamily) throws(Fault) {
         try require("hidden_act", among: ["silu", "swish"])
-        for key in ["attention_bias", "mlp_bias"] where try flag(key, default: false) {
-            throw .badData(name, "'\(key)' is true, this program has no biases in this family")
+        if family == .qwen2, try !flag("attention_bias", default: true) {
+            throw .badData(name, "'attention_bias' is false, this family always has biases")
+        }
+        if family != .llama, try flag("mlp_bias", default: false) {
+            throw .badData(name, "'mlp_bias' is true, this family has no such biases")
         }
         for key in ["attention_dropout", "embd_pdrop", "resid_pdrop", "hidden_dropout"] {
             _ = try number(key, default: 0, in: 0...0)
         }
         for key in ["pretraining_tp", "partial_rotary_factor"] { _ = try number(key, default: 1, in: 1...1) }
+        // Qwen's configurations name a window that they switch off.
+        let usesWindow = try flag("use_sliding_window", default: family == .llama)
         for key in ["sliding_window", "quantization_config"] {
+            if key == "sliding_window" && !usesWindow { continue }
             if let value = present(key) { throw refusal(key, value, "this program does not have it") }
         }
+        if let value = present("layer_types") {
+            guard let types = value.arrayValue, types.allSatisfy({ $0 == "full_attention" }) else {
+                throw refusal("layer_types", value, "expected 'full_attention' in every layer")
+            }
+        }
+    }
+
+    /// Refuses what is not plain GPT-2.
+    /// - Returns: the kinds of dropout that the file asks for.
+    func requireGPT2() throws(Fault) -> [String] {
+        try require("activation_function", among: ["gelu_new", "gelu_pytorch_tanh"])
+        for (key, expected) in [
+            ("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false),
+            ("reorder_and_upcast_attn", false), ("add_cross_attention", false),
+        ] {
+            if try flag(key, default: expected) == expected { continue }
+            throw .badData(name, "'\(key)' is \(!expected), expected \(expected)")
+        }
+        if let value = present("quantization_config") {
+            throw refusal("quantization_config", value, "this program does not have it")
+        }
+        // GPT-2's files carry 0.1 for all three although most who train with them set 0; the function is the same.
+        var dropouts: [String] = []
+        for key in ["resid_pdrop", "embd_pdrop", "attn_pdrop"] {
+            if try number(key, default: 0, in: 0...1) > 0 { dropouts.append(key) }
+        }
+        return dropouts
     }
 
     /// The base of the rotary angles, from either spelling; they may not contradict each other, and scaling is refused.
@@ -57,14 +101,17 @@ struct ConfigurationFields {
     }
 
     /// Given, or the hidden size split among the heads; even, because rotation takes pairs.
-    func headSize(hiddenSize: Int, heads: Int) throws(Fault) -> Int {
+    /// - Parameter isRequired: the family has a default that is not the quotient.
+    func headSize(
+        hidden hiddenKey: String, _ hiddenSize: Int, heads headsKey: String, _ heads: Int, isRequired: Bool = false
+    ) throws(Fault) -> Int {
         let size: Int
-        if present("head_dim") != nil {
+        if present("head_dim") != nil || isRequired {
             size = try self.size("head_dim", limit: 256)
         } else {
             guard hiddenSize % heads == 0 else {
                 throw .badData(
-                    name, "'hidden_size' is \(hiddenSize), expected a multiple of num_attention_heads \(heads)")
+                    name, "'\(hiddenKey)' is \(hiddenSize), expected a multiple of \(headsKey) \(heads)")
             }
             size = hiddenSize / heads
         }

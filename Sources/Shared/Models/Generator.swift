@@ -11,7 +11,7 @@ public final class Generator {
     private let keys: [Tensor]
     private let values: [Tensor]
     private let batch: ModelBatch
-    private let rotary: (cosine: Tensor, sine: Tensor)
+    private let table: RotaryTable?
     /// The logits after the last id (V).
     public let logits: Tensor
     private let probabilities: Tensor
@@ -19,13 +19,16 @@ public final class Generator {
     public private(set) var position = 0
 
     public init(_ model: Transformer, length: Int) {
+        precondition(
+            model.configuration.positions != .learned || length <= model.configuration.maximumPositions,
+            "\(length) positions of a model that knows \(model.configuration.maximumPositions)")
         self.model = model
         self.length = length
         batch = ModelBatch(capacity: min(length, model.length))
         let c = model.configuration
         keys = (0..<c.layers).map { _ in Tensor(zeroed: length * c.keyValueHeads * c.headSize) }
         values = (0..<c.layers).map { _ in Tensor(zeroed: length * c.keyValueHeads * c.headSize) }
-        rotary = Engine.ropeTable(theta: c.ropeTheta, positions: length, d: c.headSize)
+        table = RotaryTable(c, positions: length)
         logits = Tensor(zeroed: c.vocabularySize)
         probabilities = Tensor(zeroed: c.vocabularySize)
     }
@@ -43,8 +46,10 @@ public final class Generator {
         try batch.fill(
             rows: 0..<1, length: count, inputs: ids, targets: ids, segmentEnds: [[Int32(count)]], lossMask: nil,
             weight: 1, vocabularySize: model.configuration.vocabularySize)
-        model.forward(batch, keeping: false) { [self] layer, qkv in
-            for t in 0..<count { store(layer, position: t, qkv.slice(t * model.qkvWidth, model.qkvWidth)) }
+        let width = model.configuration.qkvWidth
+        model.forward(batch, keeping: false) { [self] layer, a in
+            model.attendWithinRows(batch, a)
+            for t in 0..<count { store(layer, position: t, a.qkv.slice(t * width, width)) }
         }
         position = count
         model.headLogits(of: count - 1, into: logits)
@@ -88,8 +93,8 @@ public final class Generator {
         try batch.fill(
             rows: 0..<1, length: 1, inputs: [id], targets: [id], segmentEnds: [[1]], lossMask: nil, weight: 1,
             vocabularySize: c.vocabularySize)
-        batch.position[0] = Int32(position)
-        model.decode(batch, rotary: rotary) { layer, qkv in
+        batch.position[0] = UInt32(position)
+        model.decode(batch, table: table) { layer, qkv in
             store(layer, position: position, qkv)
             let cached = (position + 1) * c.keyValueHeads * c.headSize
             return (keys[layer].slice(0, cached), values[layer].slice(0, cached), position + 1)

@@ -11,19 +11,19 @@ public final class Gradients {
     /// `flat` by place in the network; the head of a tied embedding is a buffer of its own.
     let weights: Transformer.Weights
     private let head: Tensor?
-    private let embedding: ParameterTensor
+    private let embedding: Range<Int>
     private(set) var isFinished = false
 
     public init(_ configuration: ModelConfiguration, layout: ParameterLayout) {
         flat = Tensor(zeroed: layout.count)
-        embedding = layout.tensors[0]
+        embedding = layout.embedding
         head = configuration.tiesEmbeddings ? Tensor(zeroed: embedding.count) : nil
         weights = Transformer.Weights(flat, layout, configuration, tiedHead: head)
     }
 
     /// Bytes held.
     public static func bytes(_ configuration: ModelConfiguration, layout: ParameterLayout) -> Int {
-        4 * (layout.count + (configuration.tiesEmbeddings ? layout.tensors[0].count : 0))
+        4 * (layout.count + (configuration.tiesEmbeddings ? layout.embedding.count : 0))
     }
 
     public func zero() {
@@ -35,7 +35,7 @@ public final class Gradients {
     /// Brings the two parts of a tied embedding together. Once a step, after the last row.
     public func finish(_ engine: Engine) {
         precondition(!isFinished, "gradients were finished already")
-        if let head { engine.add(head, to: flat.slice(embedding.offset, embedding.count)) }
+        if let head { engine.add(head, to: flat.slice(embedding.lowerBound, embedding.count)) }
         isFinished = true
     }
 

@@ -14,8 +14,8 @@ public final class ModelBatch {
     let targets: View<UInt32>
     /// The first position of the row that this one attends to.
     let first: View<Int32>
-    /// Distance from the beginning of the document's piece: the rotary position.
-    let position: View<Int32>
+    /// Distance from the beginning of the document's piece: the position that is rotated by or looked up.
+    let position: View<UInt32>
     /// What this position's loss is multiplied with; 0 = no loss.
     let weight: Tensor
 
@@ -71,7 +71,7 @@ public final class ModelBatch {
                 self.targets[target + t] = output
                 // A padding position attends to itself only: harmless, and never seen by others.
                 first[target + t] = Int32(isPadding ? t : start)
-                position[target + t] = Int32(isPadding ? 0 : t - start)
+                position[target + t] = UInt32(isPadding ? 0 : t - start)
                 self.weight[target + t] = isPadding || lossMask?[source + t] == false ? 0 : weight
             }
         }

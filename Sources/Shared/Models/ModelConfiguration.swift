@@ -3,8 +3,9 @@
 
 public import Bytes
 
-/// A Llama-family transformer (arXiv:2302.13971): RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+/// A decoder-only transformer: Llama, GPT-2, Qwen2 or Qwen3.
 public struct ModelConfiguration: Sendable, Equatable {
+    public let family: ModelFamily
     /// V: ids are below it.
     public let vocabularySize: Int
     /// C: width of the residual stream.
@@ -19,42 +20,89 @@ public struct ModelConfiguration: Sendable, Equatable {
     public let keyValueHeads: Int
     /// d: width of a head.
     public let headSize: Int
+    public let normalization: Normalization
     public let normEpsilon: Double
-    /// θ of the rotary angles.
-    public let ropeTheta: Double
-    /// The longest sequence the model is meant for.
+    public let positions: PositionEncoding
+    /// The longest sequence the model is meant for; rows of the table of learned positions.
     public let maximumPositions: Int
+    public let feedForward: FeedForward
+    /// Whether queries, keys and values have biases; whether the projection of attention's output has; whether the
+    /// feed-forward block has.
+    public let biasesQueryKeyValue, biasesOutput, biasesFeedForward: Bool
+    /// Whether each head of queries and keys is normalized before it is rotated.
+    public let normalizesHeads: Bool
     /// Whether the head is the embedding.
     public let tiesEmbeddings: Bool
     /// Standard deviation of initial weights.
     public let initializerRange: Double
 
+    /// What the file asks for and training does without, for a note to the person: dropout.
+    public let leftOut: [String]
+
     /// `bos_token_id`, `eos_token_id` and `pad_token_id` as they stood, to be written back.
     public private(set) var tokenIDs: JSONObject
+
+    /// θ of the rotary angles, or nil.
+    public var ropeTheta: Double? {
+        if case .rotary(let theta) = positions { theta } else { nil }
+    }
+
+    /// Whether layers store matrices as (in, out), as GPT-2 does, and not as (out, in).
+    var isInputMajor: Bool { family == .gpt2 }
 
     /// - Parameter name: the file, for messages.
     /// - Throws: `Fault` (bad data) naming the field.
     public init(json: JSON, name: String) throws(Fault) {
         let fields = ConfigurationFields(json: json, name: name)
-        try fields.requireLlama()
+        family = try fields.family()
         vocabularySize = try fields.size("vocab_size", limit: 1 << 24)
-        hiddenSize = try fields.size("hidden_size")
-        intermediateSize = try fields.size("intermediate_size")
-        layers = try fields.size("num_hidden_layers", limit: 1 << 12)
-        heads = try fields.size("num_attention_heads", limit: 1 << 12)
-        keyValueHeads = try fields.size("num_key_value_heads", default: heads, limit: 1 << 12)
-        headSize = try fields.headSize(hiddenSize: hiddenSize, heads: heads)
-        normEpsilon = try fields.number("rms_norm_eps", default: 1e-6, in: 1e-12...1)
-        maximumPositions = try fields.size("max_position_embeddings", default: 2048, limit: 1 << 24)
-        tiesEmbeddings = try fields.flag("tie_word_embeddings", default: false)
-        initializerRange = try fields.number("initializer_range", default: 0.02, in: 0...100)
-        ropeTheta = try fields.ropeTheta()
         tokenIDs = try fields.tokenIDs()
+        initializerRange = try fields.number("initializer_range", default: 0.02, in: 0...100)
+        if family == .gpt2 {
+            leftOut = try fields.requireGPT2()
+            hiddenSize = try fields.size("n_embd")
+            intermediateSize = try fields.size("n_inner", default: 4 * hiddenSize, limit: 1 << 22)
+            layers = try fields.size("n_layer", limit: 1 << 12)
+            heads = try fields.size("n_head", limit: 1 << 12)
+            keyValueHeads = heads
+            headSize = try fields.headSize(hidden: "n_embd", hiddenSize, heads: "n_head", heads)
+            normalization = .layer
+            normEpsilon = try fields.number("layer_norm_epsilon", default: 1e-5, in: 1e-12...1)
+            positions = .learned
+            maximumPositions = try fields.size("n_positions", default: 1024, limit: 1 << 24)
+            feedForward = .gelu
+            (biasesQueryKeyValue, biasesOutput, biasesFeedForward) = (true, true, true)
+            normalizesHeads = false
+            tiesEmbeddings = try fields.flag("tie_word_embeddings", default: true)
+        } else {
+            try fields.requireLlama(family)
+            leftOut = []
+            hiddenSize = try fields.size("hidden_size")
+            intermediateSize = try fields.size("intermediate_size")
+            layers = try fields.size("num_hidden_layers", limit: 1 << 12)
+            heads = try fields.size("num_attention_heads", limit: 1 << 12)
+            keyValueHeads = try fields.size("num_key_value_heads", default: heads, limit: 1 << 12)
+            headSize = try fields.headSize(
+                hidden: "hidden_size", hiddenSize, heads: "num_attention_heads", heads,
+                isRequired: family == .qwen3)
+            normalization = .rootMeanSquare
+            normEpsilon = try fields.number("rms_norm_eps", default: 1e-6, in: 1e-12...1)
+            positions = .rotary(theta: try fields.ropeTheta())
+            maximumPositions = try fields.size("max_position_embeddings", default: 2048, limit: 1 << 24)
+            feedForward = .swiGLU
+            let attentionBias = try fields.flag("attention_bias", default: family == .qwen2)
+            biasesQueryKeyValue = attentionBias
+            biasesOutput = attentionBias && family != .qwen2
+            biasesFeedForward = try fields.flag("mlp_bias", default: false)
+            normalizesHeads = family == .qwen3
+            tiesEmbeddings = try fields.flag("tie_word_embeddings", default: false)
+        }
         if heads % keyValueHeads != 0 {
             throw .badData(
                 name, "'num_key_value_heads' is \(keyValueHeads), expected a divisor of num_attention_heads \(heads)")
         }
-        guard let count = ParameterLayout.checkedCount(self), count < 1 << 40 else {
+        // The limits of the fields keep this sum far from overflow.
+        guard ParameterLayout.count(self) < 1 << 40 else {
             throw .badData(name, "the model has more parameters than can be addressed")
         }
     }
@@ -74,35 +122,13 @@ public struct ModelConfiguration: Sendable, Equatable {
         return result
     }
 
-    /// A config.json that transformers loads as LlamaForCausalLM. What has an older and a current spelling there is
-    /// written in both: the rotary base and the type of numbers. Token ids that are not known are written as null,
-    /// because transformers would take 1 and 2 for absent ones.
-    public var json: JSON {
-        var object: JSONObject = [
-            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": false,
-            "attention_dropout": 0.0,
-        ]
-        for key in ConfigurationFields.tokenKeys { object[key] = tokenIDs[key] ?? .null }
-        let rest: JSONObject = [
-            "dtype": "float32", "head_dim": .integer(headSize), "hidden_act": "silu",
-            "hidden_size": .integer(hiddenSize), "initializer_range": .number(initializerRange),
-            "intermediate_size": .integer(intermediateSize), "max_position_embeddings": .integer(maximumPositions),
-            "mlp_bias": false, "num_attention_heads": .integer(heads), "num_hidden_layers": .integer(layers),
-            "num_key_value_heads": .integer(keyValueHeads), "rms_norm_eps": .number(normEpsilon),
-            "rope_parameters": ["rope_theta": .number(ropeTheta), "rope_type": "default"],
-            "rope_scaling": .null, "rope_theta": .number(ropeTheta), "tie_word_embeddings": .bool(tiesEmbeddings),
-            "torch_dtype": "float32", "use_cache": true, "vocab_size": .integer(vocabularySize),
-        ]
-        for (key, value) in rest.members { object[key] = value }
-        return .object(object)
-    }
-
     /// Floating-point operations that training on one token costs at `length` tokens a row: 6 a matrix parameter and
     /// 12 · L · T · H · d for attention (Chowdhery et al. 2022, appendix B; the causal half is not taken off).
     public func flopsPerToken(length: Int) -> Double {
         let width = heads * headSize
         let attention = 2 * width * hiddenSize + 2 * keyValueHeads * headSize * hiddenSize
-        let matrices = layers * (attention + 3 * hiddenSize * intermediateSize) + vocabularySize * hiddenSize
+        let products = feedForward == .swiGLU ? 3 : 2
+        let matrices = layers * (attention + products * hiddenSize * intermediateSize) + vocabularySize * hiddenSize
         return 6 * Double(matrices) + 12 * Double(layers) * Double(length) * Double(width)
     }
 }

@@ -3,79 +3,141 @@
 
 /// A named parameter inside the flat array.
 public struct ParameterTensor: Sendable, Equatable {
+    /// What a parameter is for: how it begins and whether it decays.
+    public enum Role: Sendable, Equatable {
+        case matrix
+        /// A matrix that writes to the residual stream.
+        case residualMatrix
+        case norm
+        case bias
+    }
+
     /// Hugging Face's name.
     public let name: String
-    /// Outermost dimension first; matrices are (out, in).
+    /// Outermost dimension first; matrices are (out, in), those of GPT-2's layers (in, out).
     public let shape: [Int]
+    public let role: Role
     /// First element in the flat array.
     public let offset: Int
     public var count: Int { shape.reduce(1, *) }
-    /// Whether weight decay applies: to matrices (embedding and head included), not to norms.
-    public var decays: Bool { shape.count >= 2 }
+    var range: Range<Int> { offset..<offset + count }
+    /// Whether weight decay applies: to matrices (embeddings and head included), not to norms and biases.
+    public var decays: Bool { role == .matrix || role == .residualMatrix }
 }
 
 /// All parameters of a model, in the order they lie in memory.
 public struct ParameterLayout: Sendable, Equatable {
-    public let tensors: [ParameterTensor]
+    public private(set) var tensors: [ParameterTensor] = []
     /// Elements of the flat array.
-    public let count: Int
+    public private(set) var count = 0
+    /// The same by place in the network.
+    private(set) var embedding = 0..<0
+    private(set) var positions: Range<Int>?
+    private(set) var layers: [Layer] = []
+    private(set) var norm = Pair(weight: 0..<0)
+    /// nil when the head is the embedding.
+    private(set) var head: Range<Int>?
 
-    public init(_ configuration: ModelConfiguration) {
-        var tensors: [ParameterTensor] = []
-        var offset = 0
-        for (name, shape) in ParameterLayout.shapes(configuration) {
-            tensors.append(ParameterTensor(name: name, shape: shape, offset: offset))
-            offset += shape.reduce(1, *)
-        }
-        self.tensors = tensors
-        count = offset
+    /// A weight and, where there is one, its bias: ranges of the flat array.
+    struct Pair: Sendable, Equatable {
+        var weight: Range<Int>
+        var bias: Range<Int>?
     }
 
-    /// The tensor of that name.
+    struct Layer: Sendable, Equatable {
+        /// `queryKeyValue`: q, k and v side by side; `up`: gate and up, or the one projection of a GELU block.
+        var norm1, queryKeyValue, output, norm2, up, down: Pair
+        /// The weights of the norms of each head of queries and keys.
+        var queryNorm, keyNorm: Range<Int>?
+    }
+
+    public init(_ c: ModelConfiguration) {
+        let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
+        let isGPT2 = c.family == .gpt2
+        embedding = add(isGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight", [c.vocabularySize, hidden])
+        if c.positions == .learned { positions = add("transformer.wpe.weight", [c.maximumPositions, hidden]) }
+        let (q, kv) = (c.heads * c.headSize, c.keyValueHeads * c.headSize)
+        for index in 0..<c.layers {
+            let layer: Layer
+            if isGPT2 {
+                let prefix = "transformer.h.\(index)."
+                layer = Layer(
+                    norm1: addNorm(prefix + "ln_1", hidden, bias: true),
+                    queryKeyValue: addMatrices(prefix, [("attn.c_attn", [hidden, 3 * q])], bias: true),
+                    output: addMatrices(prefix, [("attn.c_proj", [q, hidden])], bias: true, .residualMatrix),
+                    norm2: addNorm(prefix + "ln_2", hidden, bias: true),
+                    up: addMatrices(prefix, [("mlp.c_fc", [hidden, inner])], bias: true),
+                    down: addMatrices(prefix, [("mlp.c_proj", [inner, hidden])], bias: true, .residualMatrix))
+            } else {
+                let prefix = "model.layers.\(index)."
+                let bias = c.biasesFeedForward
+                let norm1 = addNorm(prefix + "input_layernorm", hidden)
+                let qkv = addMatrices(
+                    prefix + "self_attn.",
+                    [("q_proj", [q, hidden]), ("k_proj", [kv, hidden]), ("v_proj", [kv, hidden])],
+                    bias: c.biasesQueryKeyValue)
+                let queryNorm = c.normalizesHeads ? add(prefix + "self_attn.q_norm.weight", [c.headSize], .norm) : nil
+                let keyNorm = c.normalizesHeads ? add(prefix + "self_attn.k_norm.weight", [c.headSize], .norm) : nil
+                layer = Layer(
+                    norm1: norm1, queryKeyValue: qkv,
+                    output: addMatrices(
+                        prefix + "self_attn.", [("o_proj", [hidden, q])], bias: c.biasesOutput, .residualMatrix),
+                    norm2: addNorm(prefix + "post_attention_layernorm", hidden),
+                    up: addMatrices(
+                        prefix + "mlp.", [("gate_proj", [inner, hidden]), ("up_proj", [inner, hidden])], bias: bias),
+                    down: addMatrices(
+                        prefix + "mlp.", [("down_proj", [hidden, inner])], bias: bias, .residualMatrix),
+                    queryNorm: queryNorm, keyNorm: keyNorm)
+            }
+            layers.append(layer)
+        }
+        norm = addNorm(isGPT2 ? "transformer.ln_f" : "model.norm", hidden, bias: isGPT2)
+        if !c.tiesEmbeddings { head = add("lm_head.weight", [c.vocabularySize, hidden]) }
+    }
+
+    /// The tensor of that name. O(tensors).
     public subscript(name: String) -> ParameterTensor? { tensors.first { $0.name == name } }
 
-    private static func shapes(_ c: ModelConfiguration) -> [(String, [Int])] {
-        var shapes: [(String, [Int])] = [("model.embed_tokens.weight", [c.vocabularySize, c.hiddenSize])]
-        for layer in 0..<c.layers { shapes += layerShapes(c, "model.layers.\(layer).") }
-        shapes.append(("model.norm.weight", [c.hiddenSize]))
-        if !c.tiesEmbeddings { shapes.append(("lm_head.weight", [c.vocabularySize, c.hiddenSize])) }
-        return shapes
+    /// The number of parameters, without the list.
+    static func count(_ c: ModelConfiguration) -> Int {
+        let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
+        let (q, kv) = (c.heads * c.headSize, c.keyValueHeads * c.headSize)
+        let inputs = c.feedForward == .swiGLU ? 2 : 1
+        let norms = 2 * hidden * (c.normalization == .layer ? 2 : 1) + (c.normalizesHeads ? 2 * c.headSize : 0)
+        let biases =
+            (c.biasesQueryKeyValue ? q + 2 * kv : 0) + (c.biasesOutput ? hidden : 0)
+            + (c.biasesFeedForward ? inputs * inner + hidden : 0)
+        let layer = norms + biases + hidden * (2 * q + 2 * kv) + (inputs + 1) * hidden * inner
+        let tables = (c.tiesEmbeddings ? 1 : 2) * c.vocabularySize + (c.positions == .learned ? c.maximumPositions : 0)
+        return c.layers * layer + tables * hidden + hidden * (c.normalization == .layer ? 2 : 1)
     }
 
-    private static func layerShapes(_ c: ModelConfiguration, _ prefix: String) -> [(String, [Int])] {
-        [
-            (prefix + "input_layernorm.weight", [c.hiddenSize]),
-            (prefix + "self_attn.q_proj.weight", [c.heads * c.headSize, c.hiddenSize]),
-            (prefix + "self_attn.k_proj.weight", [c.keyValueHeads * c.headSize, c.hiddenSize]),
-            (prefix + "self_attn.v_proj.weight", [c.keyValueHeads * c.headSize, c.hiddenSize]),
-            (prefix + "self_attn.o_proj.weight", [c.hiddenSize, c.heads * c.headSize]),
-            (prefix + "post_attention_layernorm.weight", [c.hiddenSize]),
-            (prefix + "mlp.gate_proj.weight", [c.intermediateSize, c.hiddenSize]),
-            (prefix + "mlp.up_proj.weight", [c.intermediateSize, c.hiddenSize]),
-            (prefix + "mlp.down_proj.weight", [c.hiddenSize, c.intermediateSize]),
-        ]
+    private mutating func add(
+        _ name: String, _ shape: [Int], _ role: ParameterTensor.Role = .matrix
+    ) -> Range<Int> {
+        let tensor = ParameterTensor(name: name, shape: shape, role: role, offset: count)
+        tensors.append(tensor)
+        count += tensor.count
+        return tensor.range
     }
 
-    /// The number of parameters, or nil when it overflows.
-    static func checkedCount(_ c: ModelConfiguration) -> Int? {
-        var layer = 0
-        for (_, shape) in layerShapes(c, "") {
-            guard let size = product(shape) else { return nil }
-            layer += size
-        }
-        guard let layers = product([c.layers, layer]), let table = product([c.vocabularySize, c.hiddenSize]) else {
-            return nil
-        }
-        return layers + 2 * table + c.hiddenSize
+    private mutating func addNorm(_ name: String, _ width: Int, bias: Bool = false) -> Pair {
+        let weight = add(name + ".weight", [width], .norm)
+        return Pair(weight: weight, bias: bias ? add(name + ".bias", [width], .bias) : nil)
     }
 
-    private static func product(_ factors: [Int]) -> Int? {
-        var result = 1
-        for factor in factors {
-            let (next, overflow) = result.multipliedReportingOverflow(by: factor)
-            if overflow || next > 1 << 58 { return nil }
-            result = next
-        }
-        return result
+    /// Matrices side by side, then their biases side by side.
+    private mutating func addMatrices(
+        _ prefix: String, _ matrices: [(name: String, shape: [Int])], bias: Bool,
+        _ role: ParameterTensor.Role = .matrix
+    ) -> Pair {
+        let weights = matrices.map { add(prefix + $0.name + ".weight", $0.shape, role) }
+        // Only GPT-2's matrices, which come alone, are (in, out).
+        let isInputMajor = prefix.hasPrefix("transformer.")
+        let biases =
+            bias ? matrices.map { add(prefix + $0.name + ".bias", [$0.shape[isInputMajor ? 1 : 0]], .bias) } : []
+        return Pair(
+            weight: weights[0].lowerBound..<weights[weights.count - 1].upperBound,
+            bias: biases.first.map { $0.lowerBound..<biases[biases.count - 1].upperBound })
     }
 }

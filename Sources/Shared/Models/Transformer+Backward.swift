@@ -10,68 +10,100 @@ extension Transformer {
         let n = batch.count
         let dx = b.residual.slice(0, n * c.hiddenSize)
         dx.fill(0)
-        engine.rmsnormBackward(
-            activations.final.slice(0, n * c.hiddenSize), weight: weights.norm,
-            rstd: activations.finalRstd.slice(0, n), dy: b.norm.slice(0, n * c.hiddenSize), period: batch.length,
-            dx: dx, dw: d.norm)
+        normalizeBackward(
+            activations.final, weights.norm, batch, mean: activations.finalMean, rstd: activations.finalRstd, b, d.norm)
         for index in (0..<c.layers).reversed() {
-            backwardFeedForward(batch, activations.layers[index], weights.layers[index], b, d.layers[index])
-            backwardAttention(batch, activations.layers[index], weights.layers[index], b, d.layers[index])
+            let (a, w, dw) = (activations.layers[index], weights.layers[index], d.layers[index])
+            backwardFeedForward(batch, a, w, b, dw)
+            backwardAttention(batch, a, w, b, dw)
         }
         engine.embeddingBackward(dx, c: c.hiddenSize, ids: batch.inputs.slice(0, n), dtable: d.embedding)
+        if let positions = d.positions {
+            engine.embeddingBackward(dx, c: c.hiddenSize, ids: batch.position.slice(0, n), dtable: positions)
+        }
     }
 
-    /// out = y + down · swiglu(gateUp · norm2(y)). On entry and on leaving, b.residual is the gradient of the stream.
+    /// out = y + down · activation(up · norm2(y)). On entry and on leaving, b.residual is the gradient of the stream.
     private func backwardFeedForward(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
         _ d: Weights.Layer
     ) {
         let c = configuration
-        let (n, hidden, inner) = (batch.count, c.hiddenSize, c.intermediateSize)
-        let dx = matrix(b.residual, n, hidden)
-        project(dx, matrix(w.down, hidden, inner), into: matrix(b.product, n, inner))
-        accumulate(dx, matrix(a.product, n, inner), into: matrix(d.down, hidden, inner), batch)
-        engine.swigluBackward(
-            a.gateUp.slice(0, n * 2 * inner), width: inner, dout: b.product.slice(0, n * inner),
-            dGateUp: b.gateUp.slice(0, n * 2 * inner))
-        let dGateUp = matrix(b.gateUp, n, 2 * inner)
-        project(dGateUp, matrix(w.gateUp, 2 * inner, hidden), into: matrix(b.norm, n, hidden))
-        accumulate(dGateUp, matrix(a.norm2, n, hidden), into: matrix(d.gateUp, 2 * inner, hidden), batch)
-        engine.rmsnormBackward(
-            a.middle.slice(0, n * hidden), weight: w.norm2, rstd: a.rstd2.slice(0, n),
-            dy: b.norm.slice(0, n * hidden), period: batch.length, dx: dx.tensor, dw: d.norm2)
+        let (inner, up) = (batch.count * c.intermediateSize, batch.count * c.upWidth)
+        backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product)
+        switch c.feedForward {
+        case .swiGLU:
+            engine.swigluBackward(
+                a.up.slice(0, up), width: c.intermediateSize, dout: b.product.slice(0, inner),
+                dGateUp: b.up.slice(0, up))
+        case .gelu:
+            engine.geluBackward(a.up.slice(0, up), dout: b.product.slice(0, inner), dx: b.up.slice(0, up))
+        }
+        backward(w.up, d.up, b.up, x: a.norm2, batch, dx: b.norm)
+        normalizeBackward(a.middle, w.norm2, batch, mean: a.mean2, rstd: a.rstd2, b, d.norm2)
     }
 
-    /// y = x + output · attention(rotate(qkv · norm1(x))).
+    /// y = x + output · attention(queryKeyValue · norm1(x)).
     private func backwardAttention(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
         _ d: Weights.Layer
     ) {
         let c = configuration
-        let (n, hidden, width) = (batch.count, c.hiddenSize, c.heads * c.headSize)
-        let dx = matrix(b.residual, n, hidden)
-        project(dx, matrix(w.output, hidden, width), into: matrix(b.attention, n, width))
-        accumulate(dx, matrix(a.attention, n, width), into: matrix(d.output, hidden, width), batch)
+        let n = batch.count
+        backward(w.output, d.output, b.residual, x: a.attention, batch, dx: b.attention)
         let (q, k, v) = split(a.qkv, n)
         let (dq, dk, dv) = split(b.qkv, n)
+        let width = c.heads * c.headSize
         engine.attentionBackward(
             shape(batch), q: q, k: k, v: v, first: batch.first.slice(0, n), out: a.attention.slice(0, n * width),
             logSumExp: a.logSumExp.slice(0, n * c.heads), dout: b.attention.slice(0, n * width),
             delta: b.delta.slice(0, n * c.heads), dq: dq, dk: dk, dv: dv)
-        rotate(b.qkv, batch, inverse: true)
-        let dqkv = matrix(b.qkv, n, qkvWidth)
-        project(dqkv, matrix(w.qkv, qkvWidth, hidden), into: matrix(b.norm, n, hidden))
-        accumulate(dqkv, matrix(a.norm1, n, hidden), into: matrix(d.qkv, qkvWidth, hidden), batch)
-        engine.rmsnormBackward(
-            a.residual.slice(0, n * hidden), weight: w.norm1, rstd: a.rstd1.slice(0, n),
-            dy: b.norm.slice(0, n * hidden), period: batch.length, dx: dx.tensor, dw: d.norm1)
+        if let rotary {
+            engine.rope(
+                b.qkv.slice(0, n * c.qkvWidth), heads: c.heads + c.keyValueHeads, d: c.headSize, stride: c.qkvWidth,
+                positions: batch.position.slice(0, n), cosine: rotary.cosine, sine: rotary.sine, inverse: true)
+        }
+        if let queryNorm = w.queryNorm, let keyNorm = w.keyNorm, let dQuery = d.queryNorm, let dKey = d.keyNorm {
+            let raw = split(a.unnormalized, n, stride: c.normalizedWidth)
+            for (x, gradient, weight, rstd, count, dw) in [
+                (raw.q, dq, queryNorm, a.queryRstd, c.heads, dQuery),
+                (raw.k, dk, keyNorm, a.keyRstd, c.keyValueHeads, dKey),
+            ] {
+                engine.headNormBackward(
+                    x, stride: c.normalizedWidth, heads: count, weight: weight, rstd: rstd.slice(0, n * count),
+                    dy: gradient, stride: c.qkvWidth, period: batch.length, dw: dw)
+            }
+        }
+        backward(w.queryKeyValue, d.queryKeyValue, b.qkv, x: a.norm1, batch, dx: b.norm)
+        normalizeBackward(a.residual, w.norm1, batch, mean: a.mean1, rstd: a.rstd1, b, d.norm1)
     }
 
-    /// For y = x · Wᵀ: dx = dy · W.
-    private func project(_ dy: Matrix, _ w: Matrix, into dx: Matrix) { engine.gemm(dy, w, into: dx) }
+    /// For y = x · W + b: dx = dy · Wᵀ, dW += xᵀ · dy, db += Σ dy.
+    private func backward(
+        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor
+    ) {
+        let n = batch.count
+        let (dy, x) = (matrix(dy, n, w.outputs), matrix(x, n, w.inputs))
+        engine.gemm(dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs))
+        let (left, right) = w.isInputMajor ? (x, dy) : (dy, x)
+        engine.gemm(left, transposeA: true, right, into: d.matrix, accumulate: true, period: batch.length)
+        if let bias = d.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
+    }
 
-    /// For y = x · Wᵀ: dW += dyᵀ · x.
-    private func accumulate(_ dy: Matrix, _ x: Matrix, into dw: Matrix, _ batch: ModelBatch) {
-        engine.gemm(dy, transposeA: true, x, into: dw, accumulate: true, period: batch.length)
+    /// From the gradient of a norm's output, in b.norm, to that of the stream, which is added to.
+    private func normalizeBackward(
+        _ x: Tensor, _ w: Norm, _ batch: ModelBatch, mean: Tensor, rstd: Tensor, _ b: Activations.Backward, _ d: Norm
+    ) {
+        let n = batch.count
+        let count = n * configuration.hiddenSize
+        let (x, dy, dx) = (x.slice(0, count), b.norm.slice(0, count), b.residual.slice(0, count))
+        if let bias = d.bias {
+            engine.layernormBackward(
+                x, weight: w.weight, mean: mean.slice(0, n), rstd: rstd.slice(0, n), dy: dy, period: batch.length,
+                dx: dx, dw: d.weight, db: bias)
+        } else {
+            engine.rmsnormBackward(
+                x, weight: w.weight, rstd: rstd.slice(0, n), dy: dy, period: batch.length, dx: dx, dw: d.weight)
+        }
     }
 }

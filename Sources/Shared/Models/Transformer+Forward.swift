@@ -3,65 +3,114 @@
 import Kernels
 
 extension Transformer {
-    /// Fills the activations. `keeping`: each layer has its own buffers, for the backward pass; else all share the
-    /// first's. `visit` is shown each layer's rotated queries and keys and its values (N, (H + 2·KV)·d).
-    func forward(_ batch: ModelBatch, keeping: Bool, visit: ((_ layer: Int, _ qkv: Tensor) -> Void)? = nil) {
+    /// How a layer gets from its rotated queries and keys and its values to attention's output.
+    typealias Attention = (_ layer: Int, _ activations: LayerActivations) -> Void
+
+    /// Fills the activations.
+    /// - Parameters:
+    ///   - keeping: each layer has its own buffers, for the backward pass; else all share the first's.
+    ///   - table: angles that reach further than the model's own.
+    ///   - attend: something else than attention inside the rows of the batch.
+    func forward(_ batch: ModelBatch, keeping: Bool, table: RotaryTable? = nil, attend: Attention? = nil) {
         let c = configuration
         let n = batch.count
+        let attend = attend ?? { [self] _, a in attendWithinRows(batch, a) }
         func layer(_ index: Int) -> LayerActivations { activations.layers[keeping ? index : 0] }
         engine.embedding(
             weights.embedding, c: c.hiddenSize, ids: batch.inputs.slice(0, n),
+            positions: weights.positions.map { ($0, batch.position.slice(0, n)) },
             out: layer(0).residual.slice(0, n * c.hiddenSize))
         for index in 0..<c.layers {
+            let (a, w) = (layer(index), weights.layers[index])
+            project(batch, a, w, table ?? rotary)
+            attend(index, a)
+            // Without `keeping` this is the layer's own input buffer, which nobody reads any more.
             let next = index + 1 < c.layers ? layer(index + 1).residual : activations.final
-            forwardLayer(batch, layer(index), weights.layers[index], out: next)
-            visit?(index, layer(index).qkv)
+            finish(batch, a, w, out: next)
         }
-        engine.rmsnorm(
-            activations.final.slice(0, n * c.hiddenSize), weight: weights.norm, epsilon: Float(c.normEpsilon),
-            y: activations.finalNorm.slice(0, n * c.hiddenSize), rstd: activations.finalRstd.slice(0, n))
+        normalize(
+            activations.final, weights.norm, n, out: activations.finalNorm, mean: activations.finalMean,
+            rstd: activations.finalRstd)
     }
 
-    /// x + attention(norm(x)), then y + mlp(norm(y)). Without `keeping`, `out` is this layer's own input buffer.
-    private func forwardLayer(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, out: Tensor) {
+    /// Queries, keys and values of norm(x), with heads normalized and rotated.
+    private func project(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ table: RotaryTable?) {
         let c = configuration
         let n = batch.count
-        let (width, hidden) = (c.heads * c.headSize, c.hiddenSize)
-        let epsilon = Float(c.normEpsilon)
-        let residual = a.residual.slice(0, n * hidden)
-        let middle = a.middle.slice(0, n * hidden)
-
-        engine.rmsnorm(
-            residual, weight: w.norm1, epsilon: epsilon, y: a.norm1.slice(0, n * hidden), rstd: a.rstd1.slice(0, n))
-        engine.gemm(
-            matrix(a.norm1, n, hidden), matrix(w.qkv, qkvWidth, hidden), transposeB: true,
-            into: matrix(a.qkv, n, qkvWidth))
-        rotate(a.qkv, batch, inverse: false)
-        let (q, k, v) = split(a.qkv, n)
-        engine.attention(
-            shape(batch), q: q, k: k, v: v, first: batch.first.slice(0, n), out: a.attention.slice(0, n * width),
-            logSumExp: a.logSumExp.slice(0, n * c.heads))
-        middle.copy(residual)
-        engine.gemm(
-            matrix(a.attention, n, width), matrix(w.output, hidden, width), transposeB: true,
-            into: matrix(a.middle, n, hidden), accumulate: true)
-
-        engine.rmsnorm(
-            middle, weight: w.norm2, epsilon: epsilon, y: a.norm2.slice(0, n * hidden), rstd: a.rstd2.slice(0, n))
-        engine.gemm(
-            matrix(a.norm2, n, hidden), matrix(w.gateUp, 2 * c.intermediateSize, hidden), transposeB: true,
-            into: matrix(a.gateUp, n, 2 * c.intermediateSize))
-        engine.swiglu(
-            a.gateUp.slice(0, n * 2 * c.intermediateSize), width: c.intermediateSize,
-            out: a.product.slice(0, n * c.intermediateSize))
-        out.slice(0, n * hidden).copy(middle)
-        engine.gemm(
-            matrix(a.product, n, c.intermediateSize), matrix(w.down, hidden, c.intermediateSize), transposeB: true,
-            into: matrix(out, n, hidden), accumulate: true)
+        normalize(a.residual, w.norm1, n, out: a.norm1, mean: a.mean1, rstd: a.rstd1)
+        apply(w.queryKeyValue, a.norm1, n, into: a.qkv)
+        if let queryNorm = w.queryNorm, let keyNorm = w.keyNorm {
+            normalizeHeads(a, n, queryNorm, keyNorm)
+        }
+        if let table {
+            engine.rope(
+                a.qkv.slice(0, n * c.qkvWidth), heads: c.heads + c.keyValueHeads, d: c.headSize, stride: c.qkvWidth,
+                positions: batch.position.slice(0, n), cosine: table.cosine, sine: table.sine)
+        }
     }
 
-    /// Floats of q, k and v of one position.
-    var qkvWidth: Int { (configuration.heads + 2 * configuration.keyValueHeads) * configuration.headSize }
+    /// Causal attention inside each document of each row.
+    func attendWithinRows(_ batch: ModelBatch, _ a: LayerActivations) {
+        let c = configuration
+        let n = batch.count
+        let (q, k, v) = split(a.qkv, n)
+        engine.attention(
+            shape(batch), q: q, k: k, v: v, first: batch.first.slice(0, n),
+            out: a.attention.slice(0, n * c.heads * c.headSize), logSumExp: a.logSumExp.slice(0, n * c.heads))
+    }
+
+    /// y = x + output · attention; out = y + feedForward(norm(y)).
+    private func finish(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, out: Tensor) {
+        let c = configuration
+        let n = batch.count
+        a.middle.slice(0, n * c.hiddenSize).copy(a.residual.slice(0, n * c.hiddenSize))
+        apply(w.output, a.attention, n, into: a.middle, accumulate: true)
+        normalize(a.middle, w.norm2, n, out: a.norm2, mean: a.mean2, rstd: a.rstd2)
+        apply(w.up, a.norm2, n, into: a.up)
+        let product = a.product.slice(0, n * c.intermediateSize)
+        switch c.feedForward {
+        case .swiGLU: engine.swiglu(a.up.slice(0, n * c.upWidth), width: c.intermediateSize, out: product)
+        case .gelu: engine.gelu(a.up.slice(0, n * c.upWidth), out: product)
+        }
+        out.slice(0, n * c.hiddenSize).copy(a.middle.slice(0, n * c.hiddenSize))
+        apply(w.down, a.product, n, into: out, accumulate: true)
+    }
+
+    /// y (n, out) = or += x (n, in) · W + b.
+    private func apply(_ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, accumulate: Bool = false) {
+        engine.gemm(
+            matrix(x, n, affine.inputs), affine.matrix, transposeB: !affine.isInputMajor,
+            into: matrix(y, n, affine.outputs), accumulate: accumulate)
+        if let bias = affine.bias { engine.addBias(bias, to: y.slice(0, n * affine.outputs)) }
+    }
+
+    private func normalize(_ x: Tensor, _ norm: Norm, _ n: Int, out: Tensor, mean: Tensor, rstd: Tensor) {
+        let (count, epsilon) = (n * configuration.hiddenSize, Float(configuration.normEpsilon))
+        if let bias = norm.bias {
+            engine.layernorm(
+                x.slice(0, count), weight: norm.weight, bias: bias, epsilon: epsilon, y: out.slice(0, count),
+                mean: mean.slice(0, n), rstd: rstd.slice(0, n))
+        } else {
+            engine.rmsnorm(
+                x.slice(0, count), weight: norm.weight, epsilon: epsilon, y: out.slice(0, count),
+                rstd: rstd.slice(0, n))
+        }
+    }
+
+    /// The heads of queries and keys, which are kept as they were for the backward pass.
+    private func normalizeHeads(_ a: LayerActivations, _ n: Int, _ queryNorm: Tensor, _ keyNorm: Tensor) {
+        let c = configuration
+        let (width, kept) = (c.qkvWidth, c.normalizedWidth)
+        for row in 0..<n { a.unnormalized.slice(row * kept, kept).copy(a.qkv.slice(row * width, kept)) }
+        let (raw, heads) = (split(a.unnormalized, n, stride: kept), split(a.qkv, n))
+        for (from, to, weight, rstd, count) in [
+            (raw.q, heads.q, queryNorm, a.queryRstd, c.heads), (raw.k, heads.k, keyNorm, a.keyRstd, c.keyValueHeads),
+        ] {
+            engine.headNorm(
+                from, stride: kept, heads: count, weight: weight, epsilon: Float(c.normEpsilon), y: to, stride: width,
+                rstd: rstd.slice(0, n * count))
+        }
+    }
 
     /// The first `rows` rows of a buffer.
     func matrix(_ tensor: Tensor, _ rows: Int, _ columns: Int) -> Matrix {
@@ -69,25 +118,18 @@ extension Transformer {
     }
 
     func shape(_ batch: ModelBatch) -> AttentionShape {
-        AttentionShape(
-            rows: batch.rows, length: batch.length, heads: configuration.heads,
-            kvHeads: configuration.keyValueHeads, d: configuration.headSize, qStride: qkvWidth, kStride: qkvWidth,
-            vStride: qkvWidth)
+        let c = configuration
+        return AttentionShape(
+            rows: batch.rows, length: batch.length, heads: c.heads, kvHeads: c.keyValueHeads, d: c.headSize,
+            qStride: c.qkvWidth, kStride: c.qkvWidth, vStride: c.qkvWidth)
     }
 
-    /// q, k and v inside a buffer (N, (H + 2·KV)·d); each reaches to the buffer's end.
-    func split(_ qkv: Tensor, _ n: Int) -> (q: Tensor, k: Tensor, v: Tensor) {
-        let k = configuration.heads * configuration.headSize
-        let v = k + configuration.keyValueHeads * configuration.headSize
-        let count = n * qkvWidth
+    /// q, k and v inside a buffer of rows of (H + 2·KV)·d; each reaches to the buffer's end. With a `stride` of
+    /// (H + KV)·d there is no v.
+    func split(_ qkv: Tensor, _ n: Int, stride: Int? = nil) -> (q: Tensor, k: Tensor, v: Tensor) {
+        let c = configuration
+        let (k, count) = (c.heads * c.headSize, n * (stride ?? c.qkvWidth))
+        let v = stride == nil ? k + c.keyValueHeads * c.headSize : count
         return (qkv.slice(0, count), qkv.slice(k, count - k), qkv.slice(v, count - v))
-    }
-
-    /// Rotary positions on queries and keys, which lie side by side; `inverse` is the backward pass.
-    func rotate(_ qkv: Tensor, _ batch: ModelBatch, inverse: Bool) {
-        engine.rope(
-            qkv.slice(0, batch.count * qkvWidth), heads: configuration.heads + configuration.keyValueHeads,
-            d: configuration.headSize, stride: qkvWidth, positions: batch.position.slice(0, batch.count),
-            cosine: rotary.cosine, sine: rotary.sine, inverse: inverse)
     }
 }

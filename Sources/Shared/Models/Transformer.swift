@@ -5,7 +5,7 @@
 public import Bytes
 public import Kernels
 
-/// A Llama-family transformer in fp32. Not for concurrent use.
+/// A transformer in fp32. Not for concurrent use.
 public final class Transformer {
     public let configuration: ModelConfiguration
     public let layout: ParameterLayout
@@ -16,39 +16,9 @@ public final class Transformer {
     public let capacity: Int
     let activations: Activations
     let weights: Weights
-    let rotary: (cosine: Tensor, sine: Tensor)
+    let rotary: RotaryTable?
     /// The longest row.
     public let length: Int
-
-    /// The parameters by their place in the network.
-    struct Weights {
-        struct Layer {
-            let norm1, qkv, output, norm2, gateUp, down: Tensor
-        }
-        let embedding: Tensor
-        let layers: [Layer]
-        let norm: Tensor
-        let head: Tensor
-
-        /// Cuts `flat` (parameters or gradients) as the layout says. `tiedHead` stands for the head when it is tied.
-        init(_ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, tiedHead: Tensor? = nil) {
-            func cut(_ first: Int, _ last: Int) -> Tensor {
-                let start = layout.tensors[first].offset
-                return flat.slice(start, layout.tensors[last].offset + layout.tensors[last].count - start)
-            }
-            embedding = cut(0, 0)
-            // Nine tensors a layer: norm, q, k, v, o, norm, gate, up, down.
-            layers = (0..<c.layers).map { layer in
-                let i = 1 + layer * 9
-                return Layer(
-                    norm1: cut(i, i), qkv: cut(i + 1, i + 3), output: cut(i + 4, i + 4), norm2: cut(i + 5, i + 5),
-                    gateUp: cut(i + 6, i + 7), down: cut(i + 8, i + 8))
-            }
-            let norm = 1 + c.layers * 9
-            self.norm = cut(norm, norm)
-            head = c.tiesEmbeddings ? tiedHead ?? embedding : cut(norm + 1, norm + 1)
-        }
-    }
 
     /// Plans and allocates everything; nothing is allocated afterwards.
     /// - Parameters:
@@ -69,7 +39,7 @@ public final class Transformer {
         activations = Activations(
             configuration, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
         weights = Weights(parameters, layout, configuration)
-        rotary = Engine.ropeTable(theta: configuration.ropeTheta, positions: length, d: configuration.headSize)
+        rotary = RotaryTable(configuration, positions: length)
     }
 
     /// What `init` allocates, and what training adds beside it: gradients of each lane and two moments a parameter.
@@ -96,22 +66,29 @@ public final class Transformer {
         let logits = Activations.logitsCount(configuration, rows: rows, length: length, logitsFloats)
         plan.add("activations", bytes: 4 * (activations - logits))
         plan.add("logits", bytes: 4 * logits)
-        plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
+        if configuration.ropeTheta != nil {
+            plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
+        }
         plan.add("ids", bytes: ModelBatch.bytesAPosition * positions)
         return plan
     }
 
     /// Random initial parameters: matrices normal with deviation `initializerRange`, the two projections of a layer that
-    /// write to the residual stream with that / √(2L) (GPT-2), norms 1. A function of the seed alone.
+    /// write to the residual stream with that / √(2L) (GPT-2), norms 1, biases 0. A function of the seed alone.
     public func initialize(seed: UInt64) {
         for (index, tensor) in layout.tensors.enumerated() {
             let view = parameters.slice(tensor.offset, tensor.count)
-            if tensor.shape.count < 2 {
+            let scale: Double
+            switch tensor.role {
+            case .norm:
                 view.fill(1)
                 continue
+            case .bias:
+                view.fill(0)
+                continue
+            case .matrix: scale = 1
+            case .residualMatrix: scale = 1 / Double(2 * configuration.layers).squareRoot()
             }
-            let isResidual = tensor.name.hasSuffix("o_proj.weight") || tensor.name.hasSuffix("down_proj.weight")
-            let scale = isResidual ? 1 / Double(2 * configuration.layers).squareRoot() : 1
             Random(seed: seed, purpose: RandomPurpose.initialization + UInt64(index))
                 .normal(into: view, deviation: Float(configuration.initializerRange * scale))
         }

@@ -76,7 +76,7 @@ typedef struct {
 void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
               float *v);
 
-// MARK: rows.c
+// MARK: norms.c
 
 /// rstd[i] = 1 / sqrt(mean(x²) + epsilon); y = x · rstd · w   (RMSNorm, arXiv:1910.07467). x, y are (n, c); w is (c).
 /// The mean of squares: 16 float lanes (element i to lane i mod 16), fused multiply-add, then the fixed tree.
@@ -87,6 +87,31 @@ void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *
 void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
                          const float *rstd, const float *dy, float *dx, float *dw);
 
+/// RMSNorm of each of `heads` heads of width d in n tokens, all with the weight w (d): Qwen3's norms of queries and keys
+/// (arXiv:2505.09388). Tokens are x_stride and y_stride floats apart; rstd is (n, heads).
+void mr_head_norm_forward(mr_context *context, int64_t n, int64_t heads, int64_t d, const float *x, int64_t x_stride,
+                          const float *w, float epsilon, float *y, int64_t y_stride, float *rstd);
+/// dy becomes dx in place; dw takes, for each period of `period` tokens, the sum over tokens, and heads inside a token,
+/// in order, started at 0, then added.
+void mr_head_norm_backward(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t period, const float *x,
+                           int64_t x_stride, const float *w, const float *rstd, float *dy, int64_t y_stride,
+                           float *dw);
+
+/// y = (x - mean) · rstd · w + b with rstd = 1 / sqrt(mean((x - mean)²) + epsilon)   (LayerNorm, arXiv:1607.06450). The
+/// mean, then the mean of squared differences: 16 float lanes each, then the fixed tree. y = fma((x - mean) · rstd, w, b).
+void mr_layernorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, const float *b,
+                          float epsilon, float *y, float *mean, float *rstd);
+/// dx +=, dw +=, db +=; dw and db in periods as in mr_rmsnorm_backward.
+void mr_layernorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
+                           const float *mean, const float *rstd, const float *dy, float *dx, float *dw, float *db);
+
+/// y (n, c) += b (c).
+void mr_bias_forward(mr_context *context, int64_t n, int64_t c, const float *b, float *y);
+/// db += for each period of rows the sum of dy over them, in order, started at 0.
+void mr_bias_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *dy, float *db);
+
+// MARK: rows.c
+
 /// cosine, sine: (positions, d/2) for angle = p · theta^(-2i/d), computed in double by our own functions (the same bits
 /// on every processor), then rounded.
 void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine);
@@ -94,7 +119,7 @@ void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, fl
 /// in place; a row begins every `stride` floats. position[i] chooses the row of the table. `inverse` rotates back
 /// (which is the backward pass).
 void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t stride, float *x,
-             const int32_t *position, const float *cosine, const float *sine, bool inverse);
+             const uint32_t *position, const float *cosine, const float *sine, bool inverse);
 
 /// gate_up is (n, 2·width): gate then up. out (n, width) = silu(gate) · up   (SwiGLU, arXiv:2002.05202).
 void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const float *gate_up, float *out);
@@ -102,9 +127,14 @@ void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const floa
 void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const float *gate_up, const float *dout,
                         float *d_gate_up);
 
-/// out (n, c) = table[ids]. The caller has checked the ids.
+/// out (n) = x · σ(2u) with u = √(2/π) (x + 0.044715 x³): GELU's tanh form (arXiv:1606.08415).
+void mr_gelu_forward(mr_context *context, int64_t n, const float *x, float *out);
+/// dx is overwritten; it may be x or dout.
+void mr_gelu_backward(mr_context *context, int64_t n, const float *x, const float *dout, float *dx);
+
+/// out (n, c) = table[ids], plus position_table[positions] unless that table is NULL. The caller has checked the ids.
 void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float *table, const uint32_t *ids,
-                          float *out);
+                          const float *position_table, const uint32_t *positions, float *out);
 /// dtable[ids[i]] += dout[i], in order of i.
 void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
                            float *dtable);

@@ -1,0 +1,194 @@
+// Normalization and biases, written once for every instruction set (see vector.h). Sums inside a row run over 16 lanes
+// (element i to lane i mod 16) and then the fixed tree; sums over rows run in order of the rows, one column a lane, from 0
+// in each period. A task's extent is fixed (kernel_tables.h).
+
+INLINE int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
+/// 16 floats, or what is `left` of them and zeros.
+INLINE f16 load_row(const float *p, int64_t left) { return left >= 16 ? load16(p) : load_partial(p, left, 0.0f); }
+INLINE void store_row(float *p, f16 v, int64_t left) {
+    if (left >= 16)
+        store16(p, v);
+    else
+        store_partial(p, v, left);
+}
+
+/// Where a row begins: row r is head r mod heads of token r / heads; tokens are `stride` floats apart.
+INLINE int64_t row_offset(int64_t row, int64_t heads, int64_t stride, int64_t c) {
+    return heads == 1 ? row * stride : row / heads * stride + row % heads * c;
+}
+
+// MARK: RMSNorm: y = x · r · w with r = 1 / sqrt(mean(x²) + epsilon)
+
+static void NAME(rmsnorm_forward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
+    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
+        const float *x = a->x + row_offset(row, a->heads, a->x_stride, a->c);
+        float *y = a->y + row_offset(row, a->heads, a->y_stride, a->c);
+        f16 squares = set16(0.0f);
+        for (int64_t i = 0; i < a->c; i += 16) {
+            f16 xi = load_row(x + i, a->c - i);
+            squares = fma16(xi, xi, squares);
+        }
+        float rstd = 1.0f / sqrtf(sum16(squares) / (float)a->c + a->epsilon);
+        a->rstd[row] = rstd;
+        for (int64_t i = 0; i < a->c; i += 16) {
+            int64_t left = a->c - i;
+            store_row(y + i, load_row(x + i, left) * set16(rstd) * load_row(a->w + i, left), left);
+        }
+    }
+}
+
+/// With h = x · r and g = dy · w: dx += r · (g − h · mean(g · h)); `overwrite`: dx =, and dx may be dy.
+static void NAME(rmsnorm_backward_rows)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
+    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
+        const float *x = a->x + row_offset(row, a->heads, a->x_stride, a->c);
+        const float *dy = a->dy + row_offset(row, a->heads, a->y_stride, a->c);
+        float *dx = a->dx + row_offset(row, a->heads, a->overwrite ? a->y_stride : a->x_stride, a->c);
+        f16 rstd = set16(a->rstd[row]), products = set16(0.0f);
+        for (int64_t i = 0; i < a->c; i += 16) {
+            f16 g = load_row(dy + i, a->c - i) * load_row(a->w + i, a->c - i);
+            products = fma16(g, load_row(x + i, a->c - i) * rstd, products);
+        }
+        f16 minus_mean = set16(-(sum16(products) / (float)a->c));
+        for (int64_t i = 0; i < a->c; i += 16) {
+            int64_t left = a->c - i;
+            f16 g = load_row(dy + i, left) * load_row(a->w + i, left);
+            f16 h = load_row(x + i, left) * rstd;
+            f16 before = a->overwrite ? set16(0.0f) : load_row(dx + i, left);
+            store_row(dx + i, fma16(fma16(h, minus_mean, g), rstd, before), left);
+        }
+    }
+}
+
+/// dw += Σ over rows of dy · h, a sum for each period.
+static void NAME(rmsnorm_backward_columns)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    int64_t end = smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE);
+    for (int64_t period = 0; period < a->n; period += a->period) {
+        int64_t last = smaller_of(a->n, period + a->period);
+        int64_t i = task * MR_COLUMNS_TILE;
+        f16 sum0 = set16(0.0f), sum1 = set16(0.0f);
+        int64_t left0 = smaller_of(16, end - i), left1 = end - i - left0;
+        for (int64_t row = period; row < last; row++) {
+            const float *x = a->x + row_offset(row, a->heads, a->x_stride, a->c) + i;
+            const float *dy = a->dy + row_offset(row, a->heads, a->y_stride, a->c) + i;
+            f16 rstd = set16(a->rstd[row]);
+            sum0 = fma16(load_row(dy, left0), load_row(x, left0) * rstd, sum0);
+            if (left1 > 0) sum1 = fma16(load_row(dy + 16, left1), load_row(x + 16, left1) * rstd, sum1);
+        }
+        float *dw = a->dw + i;
+        store_row(dw, load_row(dw, left0) + sum0, left0);
+        if (left1 > 0) store_row(dw + 16, load_row(dw + 16, left1) + sum1, left1);
+    }
+}
+
+// MARK: LayerNorm: y = (x − mean) · r · w + b with r = 1 / sqrt(mean((x − mean)²) + epsilon)
+
+/// 16 of x − mean; zeros behind the row's end.
+INLINE f16 load_centred(const float *x, int64_t left, float mean) {
+    return (left >= 16 ? load16(x) : load_partial(x, left, mean)) - set16(mean);
+}
+
+static void NAME(layernorm_forward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE), c = a->c;
+    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
+        const float *x = a->x + row * c;
+        float *y = a->y + row * c;
+        f16 sum = set16(0.0f), squares = set16(0.0f);
+        for (int64_t i = 0; i < c; i += 16) sum = sum + load_row(x + i, c - i);
+        float mean = sum16(sum) / (float)c;
+        for (int64_t i = 0; i < c; i += 16) {
+            f16 centred = load_centred(x + i, c - i, mean);
+            squares = fma16(centred, centred, squares);
+        }
+        float rstd = 1.0f / sqrtf(sum16(squares) / (float)c + a->epsilon);
+        a->mean[row] = mean;
+        a->rstd[row] = rstd;
+        for (int64_t i = 0; i < c; i += 16) {
+            int64_t left = c - i;
+            f16 h = load_centred(x + i, left, mean) * set16(rstd);
+            store_row(y + i, fma16(h, load_row(a->w + i, left), load_row(a->b + i, left)), left);
+        }
+    }
+}
+
+/// With h = (x − mean) · r and g = dy · w: dx += r · (g − mean(g) − h · mean(g · h)).
+static void NAME(layernorm_backward_rows)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE), c = a->c;
+    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
+        const float *x = a->x + row * c, *dy = a->dy + row * c;
+        float *dx = a->dx + row * c;
+        float mean = a->mean[row];
+        f16 rstd = set16(a->rstd[row]), sum = set16(0.0f), products = set16(0.0f);
+        for (int64_t i = 0; i < c; i += 16) {
+            f16 g = load_row(dy + i, c - i) * load_row(a->w + i, c - i);
+            sum = sum + g;
+            products = fma16(g, load_centred(x + i, c - i, mean) * rstd, products);
+        }
+        f16 mean_g = set16(sum16(sum) / (float)c), minus_mean = set16(-(sum16(products) / (float)c));
+        for (int64_t i = 0; i < c; i += 16) {
+            int64_t left = c - i;
+            f16 g = load_row(dy + i, left) * load_row(a->w + i, left) - mean_g;
+            f16 h = load_centred(x + i, left, mean) * rstd;
+            store_row(dx + i, fma16(fma16(h, minus_mean, g), rstd, load_row(dx + i, left)), left);
+        }
+    }
+}
+
+/// dw += Σ over rows of dy · h, db += Σ dy, a sum for each period.
+static void NAME(layernorm_backward_columns)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_norm_arguments *a = argument;
+    for (int64_t i = task * MR_COLUMNS_TILE; i < smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE); i += 16) {
+        int64_t left = smaller_of(16, a->c - i);
+        for (int64_t period = 0; period < a->n; period += a->period) {
+            f16 sum = set16(0.0f), products = set16(0.0f);
+            for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++) {
+                f16 dy = load_row(a->dy + row * a->c + i, left);
+                sum = sum + dy;
+                f16 h = load_centred(a->x + row * a->c + i, left, a->mean[row]) * set16(a->rstd[row]);
+                products = fma16(dy, h, products);
+            }
+            store_row(a->dw + i, load_row(a->dw + i, left) + products, left);
+            store_row(a->db + i, load_row(a->db + i, left) + sum, left);
+        }
+    }
+}
+
+// MARK: bias: y += b, a row at a time
+
+static void NAME(bias_forward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_bias_arguments *a = argument;
+    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
+    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
+        float *y = a->y + row * a->c;
+        for (int64_t i = 0; i < a->c; i += 16)
+            store_row(y + i, load_row(y + i, a->c - i) + load_row(a->b + i, a->c - i), a->c - i);
+    }
+}
+
+/// db += Σ over rows of dy, a sum for each period.
+static void NAME(bias_backward)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_bias_arguments *a = argument;
+    for (int64_t i = task * MR_COLUMNS_TILE; i < smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE); i += 16) {
+        int64_t left = smaller_of(16, a->c - i);
+        for (int64_t period = 0; period < a->n; period += a->period) {
+            f16 sum = set16(0.0f);
+            for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++)
+                sum = sum + load_row(a->dy + row * a->c + i, left);
+            store_row(a->db + i, load_row(a->db + i, left) + sum, left);
+        }
+    }
+}
