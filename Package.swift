@@ -29,6 +29,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
 let library = [
@@ -48,6 +49,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     ],
@@ -59,7 +61,7 @@ let package = Package(
 
         module("Bytes", ["CZstd", system, crypto]),
         module("Tokens", ["Bytes", system]),
-        module("Batches", ["Tokens", "Bytes"]),
+        module("Batches", ["Tokens", "Bytes", deque]),
         module("Kernels", ["CKernels", "Bytes"]),
         module("Models", ["Kernels", "Bytes"]),
         module("Optimizers", ["Kernels", "Bytes"]),

@@ -24,6 +24,22 @@ import Testing
         #expect(result.status == 0, "\(result.text)\(result.errors)")
     }
 
+    /// Every batch that had been sent was once kept, because a queue that never ran empty never let go.
+    @Test func memoryDoesNotGrowWithTime() throws {
+        try expectWell(
+            """
+            peak() { python3 -c 'if True:
+                import resource, subprocess, sys
+                subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+                print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' \
+                tok-pack --rows 4 --length 256 --epochs forever --order $1 --limit $2 --threads 2 data; }
+            for order in window full; do
+                short=$(peak $order 2000) long=$(peak $order 80000)
+                test $long -lt $((short * 5 / 4 + 4096)) || { echo "$order: $short kB, then $long kB"; exit 1; }
+            done
+            """)
+    }
+
     @Test func neitherThreadsNorCutsChangeTheBytes() throws {
         try expectWell(
             """

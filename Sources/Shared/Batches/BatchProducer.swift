@@ -3,6 +3,7 @@
 // the cursor alone, so any number of workers and any interruption give the same stream.
 
 public import Bytes
+private import DequeModule
 private import Tokens
 
 /// A batch ready for a stream.
@@ -165,8 +166,7 @@ public final class BatchProducer {
         private let kept = Monitor(RecentValues<Int, PackedBlock>(capacity: EpochRows.keptTokens))
         private var tokensIn = 0
         private var planned = 0
-        private var inFlight: [(ticket: Chunk, ends: [Place], rows: [Int])] = []
-        private var nextInFlight = 0
+        private var inFlight = Deque<(ticket: Chunk, ends: [Place])>()
 
         init(_ producer: BatchProducer, _ pool: WorkPool) {
             self.producer = producer
@@ -183,7 +183,7 @@ public final class BatchProducer {
 
         mutating func toEnd(emit: (EncodedBatch) throws -> Void) throws -> StreamEnd {
             while try planChunk(emit: emit) {
-                while inFlight.count - nextInFlight > 2 * max(1, producer.threads) { try emitChunk(emit) }
+                while inFlight.count > 2 * max(1, producer.threads) { try emitChunk(emit) }
             }
             try drain(emit)
             let leftOver = try tokensLeftOver()
@@ -219,24 +219,16 @@ public final class BatchProducer {
             let ticket = pool.submit(urgent: true) { [shape, plans] tools in
                 try plans.map { try shape.assemble($0, tools: tools) }
             }
-            inFlight.append((ticket, ends, plans.map(\.rowCount)))
+            inFlight.append((ticket, ends))
             return true
         }
 
         private mutating func drain(_ emit: (EncodedBatch) throws -> Void) throws {
-            while nextInFlight < inFlight.count { try emitChunk(emit) }
+            while !inFlight.isEmpty { try emitChunk(emit) }
         }
 
         private mutating func emitChunk(_ emit: (EncodedBatch) throws -> Void) throws {
-            let chunk = inFlight[nextInFlight]
-            nextInFlight += 1
-            if nextInFlight == inFlight.count {
-                inFlight.removeAll(keepingCapacity: true)
-                nextInFlight = 0
-            } else if nextInFlight > 64 {
-                inFlight.removeFirst(nextInFlight)
-                nextInFlight = 0
-            }
+            let chunk = inFlight.removeFirst()
             for (batch, end) in zip(try chunk.ticket.value(), chunk.ends) {
                 let index = cursor.batch
                 (cursor.epoch, cursor.block, cursor.row) = (end.epoch, end.window, end.row)

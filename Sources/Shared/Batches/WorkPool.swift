@@ -2,6 +2,7 @@
 // starves while a window is being read. Results are taken in the order they are asked for, whoever made them.
 
 internal import Bytes
+private import DequeModule
 
 /// What a worker owns and lends to each job.
 final class WorkerTools {
@@ -21,28 +22,9 @@ final class WorkPool {
     private typealias Job = @Sendable (WorkerTools) -> Void
 
     private struct Queues: Sendable {
-        var urgent = Queue()
-        var background = Queue()
+        var urgent = Deque<Job>()
+        var background = Deque<Job>()
         var isClosed = false
-    }
-
-    /// First in, first out, without moving the rest at every step.
-    private struct Queue: Sendable {
-        private var jobs: [Job] = []
-        private var next = 0
-
-        mutating func append(_ job: @escaping Job) { jobs.append(job) }
-
-        mutating func take() -> Job? {
-            if next == jobs.count { return nil }
-            next += 1
-            let job = jobs[next - 1]
-            if next == jobs.count {
-                jobs.removeAll(keepingCapacity: true)
-                next = 0
-            }
-            return job
-        }
     }
 
     private let queues = Monitor(Queues())
@@ -56,7 +38,7 @@ final class WorkPool {
                     while true {
                         let job: Job? = queues.wait { queues in
                             if queues.isClosed { return .some(nil) }
-                            if let job = queues.urgent.take() ?? queues.background.take() { return .some(job) }
+                            if let job = queues.urgent.popFirst() ?? queues.background.popFirst() { return .some(job) }
                             return nil
                         }
                         guard let job else { return }
