@@ -59,7 +59,7 @@ let package = Package(
             providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
         .target(name: "CKernels", path: "Sources/Shared/CKernels"),
 
-        module("Bytes", ["CZstd", system, crypto]),
+        module("Bytes", ["CZstd", "CKernels", system, crypto]),
         module("Tokens", ["Bytes", system]),
         module("Batches", ["Tokens", "Bytes", deque]),
         module("Kernels", ["CKernels", "Bytes"]),

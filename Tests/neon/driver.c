@@ -130,5 +130,6 @@ int main(void) {
     float table[40];
     mr_rope_table(10000.0, 5, 8, table, table + 20);
     printf("rope %016llx\n", (unsigned long long)checksum(table, sizeof table, 0xcbf29ce484222325ULL));
-    return 0;
+    if (mr_crc32c_supported() && mr_crc32c(mr_crc32c(0, "123456789ab", 11), "c", 1) != mr_crc32c(0, "123456789abc", 12)) return 70;
+    return mr_crc32c_supported() && mr_crc32c(0, "123456789", 9) != 0xe3069283 ? 70 : 0;  // RFC 3720, appendix B.4
 }

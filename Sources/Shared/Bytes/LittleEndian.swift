@@ -6,6 +6,7 @@
 
 extension [UInt8] {
     /// Appends the bytes of `value`, least significant first.
+    @inlinable
     public mutating func append<Integer: FixedWidthInteger>(littleEndian value: Integer) {
         for shift in stride(from: 0, to: Integer.bitWidth, by: 8) { append(UInt8(truncatingIfNeeded: value >> shift)) }
     }

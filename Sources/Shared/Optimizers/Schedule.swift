@@ -30,7 +30,8 @@ public struct Schedule: Sendable, Equatable {
         if step < warmupSteps { return peak * Double(step + 1) / Double(warmupSteps) }
         if step >= steps { return floor }
         let progress = Double(step - warmupSteps) / Double(steps - warmupSteps)
-        return floor + (peak - floor) * 0.5 * (1 + cosine(halfTurns: progress))
+        // Written from the peak down, so that the first rate after the warm-up is the peak to the bit.
+        return peak - (peak - floor) * 0.5 * (1 - cosine(halfTurns: progress))
     }
 
     /// cos(π x) for 0 ≤ x ≤ 1, rounded to 40 bits: C libraries differ in the last bit of a cosine, and a learning rate

@@ -21,10 +21,10 @@ struct DocumentPiece: Sendable {
     var endsDocument: Bool
 }
 
-/// Reads one input.
-protocol DocumentReader {
+/// Reads one input. A class: a value behind `any` would be copied at each of a corpus's millions of documents.
+protocol DocumentReader: AnyObject {
     /// The next piece, or nil at the end of the input; the last piece before that ends a document.
-    mutating func next() throws(Fault) -> DocumentPiece?
+    func next() throws(Fault) -> DocumentPiece?
     /// After a piece that ends a document: bytes and lines of this input before the next document; nil when that is
     /// the next input's first.
     var nextDocument: (offset: Int, line: Int)? { get }

@@ -4,7 +4,7 @@
 
 internal import Bytes
 
-struct IdDocuments: DocumentReader {
+final class IdDocuments: DocumentReader {
     private let source: any ByteSource
     private let wide: Bool
     private let vocabularySize: Int
@@ -24,7 +24,7 @@ struct IdDocuments: DocumentReader {
         self.offset = offset
     }
 
-    mutating func next() throws(Fault) -> DocumentPiece? {
+    func next() throws(Fault) -> DocumentPiece? {
         if isFinished { return nil }
         if pending.isEmpty { try fill() }
         let size = wide ? 4 : 2
@@ -50,7 +50,7 @@ struct IdDocuments: DocumentReader {
             content: storedIds(Array(ids), vocabularySize: vocabularySize), endsDocument: endsDocument)
     }
 
-    private mutating func fill() throws(Fault) {
+    private func fill() throws(Fault) {
         let bytes = try source.read(filling: inputPieceBytes)
         let size = wide ? 4 : 2
         if bytes.count % size != 0 {

@@ -3,7 +3,7 @@
 
 internal import Bytes
 
-struct IdTextDocuments: DocumentReader {
+final class IdTextDocuments: DocumentReader {
     private let source: any ByteSource
     private let vocabularySize: Int
     private var buffer: [UInt8] = []
@@ -22,7 +22,7 @@ struct IdTextDocuments: DocumentReader {
         self.line = line
     }
 
-    mutating func next() throws(Fault) -> DocumentPiece? {
+    func next() throws(Fault) -> DocumentPiece? {
         if position == buffer.count {
             buffer = try source.read(upTo: inputPieceBytes)
             position = 0
@@ -55,7 +55,7 @@ struct IdTextDocuments: DocumentReader {
         return DocumentPiece(content: storedIds(ids, vocabularySize: vocabularySize), endsDocument: false)
     }
 
-    private mutating func finishId(_ ids: inout [UInt32]) throws(Fault) {
+    private func finishId(_ ids: inout [UInt32]) throws(Fault) {
         guard let (value, byte) = id else { return }
         if value >= vocabularySize {
             throw fault(byte, "id \(value) is not below the vocabulary size \(vocabularySize)")
@@ -64,7 +64,7 @@ struct IdTextDocuments: DocumentReader {
         id = nil
     }
 
-    private mutating func end(_ ids: [UInt32]) -> DocumentPiece {
+    private func end(_ ids: [UInt32]) -> DocumentPiece {
         lineHasBytes = false
         nextDocument = (offset, line)
         return DocumentPiece(content: storedIds(ids, vocabularySize: vocabularySize), endsDocument: true)

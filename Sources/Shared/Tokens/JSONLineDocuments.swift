@@ -4,7 +4,7 @@
 
 internal import Bytes
 
-struct JSONLineDocuments: DocumentReader {
+final class JSONLineDocuments: DocumentReader {
     private let source: any ByteSource
     private let field: String
     private let maximumLine: Int
@@ -23,7 +23,7 @@ struct JSONLineDocuments: DocumentReader {
         self.maximumLine = maximumLine
     }
 
-    mutating func next() throws(Fault) -> DocumentPiece? {
+    func next() throws(Fault) -> DocumentPiece? {
         while let bytes = try nextLine() {
             let begin = offset
             offset += bytes.count + 1
@@ -59,7 +59,7 @@ struct JSONLineDocuments: DocumentReader {
     }
 
     /// The next line without its newline.
-    private mutating func nextLine() throws(Fault) -> [UInt8]? {
+    private func nextLine() throws(Fault) -> [UInt8]? {
         var searched = start
         while true {
             if let newline = buffer.firstIndex(of: 0x0a, from: searched) {

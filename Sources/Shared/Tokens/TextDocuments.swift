@@ -6,14 +6,14 @@
 internal import Bytes
 
 /// A file as one document.
-struct WholeFileDocument: DocumentReader {
+final class WholeFileDocument: DocumentReader {
     private let source: any ByteSource
     private var isFinished = false
     let nextDocument: (offset: Int, line: Int)? = nil
 
     init(_ source: any ByteSource) { self.source = source }
 
-    mutating func next() throws(Fault) -> DocumentPiece? {
+    func next() throws(Fault) -> DocumentPiece? {
         if isFinished { return nil }
         let piece = try source.read(upTo: inputPieceBytes)
         isFinished = piece.isEmpty
@@ -22,7 +22,7 @@ struct WholeFileDocument: DocumentReader {
 }
 
 /// Documents between separator lines.
-struct SeparatedDocuments: DocumentReader {
+final class SeparatedDocuments: DocumentReader {
     private let source: any ByteSource
     private let separator: [UInt8]
     /// Read and not yet handed out; `buffer[start]` is the byte at `offset` of the input.
@@ -44,7 +44,7 @@ struct SeparatedDocuments: DocumentReader {
         self.line = line
     }
 
-    mutating func next() throws(Fault) -> DocumentPiece? {
+    func next() throws(Fault) -> DocumentPiece? {
         while true {
             if let piece = scan() { return piece }
             if isExhausted {
@@ -61,7 +61,7 @@ struct SeparatedDocuments: DocumentReader {
     }
 
     /// What can be handed out of the buffer; nil when it needs more.
-    private mutating func scan() -> DocumentPiece? {
+    private func scan() -> DocumentPiece? {
         var position = start
         while position < buffer.count {
             let newline = buffer.firstIndex(of: 0x0a, from: position)
@@ -96,7 +96,7 @@ struct SeparatedDocuments: DocumentReader {
         return buffer[range.lowerBound..<range.lowerBound + separator.count].elementsEqual(separator)
     }
 
-    private mutating func take(upTo end: Int, endsDocument: Bool) -> DocumentPiece {
+    private func take(upTo end: Int, endsDocument: Bool) -> DocumentPiece {
         let content = Array(buffer[start..<end])
         offset += end - start
         start = end

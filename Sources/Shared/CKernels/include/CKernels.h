@@ -190,6 +190,13 @@ void mr_random_normal(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t f
 /// y = exp(x) by the polynomial that every kernel uses (1 ulp; below the smallest normal number 0); y may be x.
 void mr_exp(mr_context *context, int64_t n, const float *x, float *y);
 
+// MARK: crc32c.c
+
+/// Whether this processor has an instruction for CRC-32C.
+bool mr_crc32c_supported(void);
+/// The CRC-32C of `count` bytes, going on from `previous` (0 at the start). Only where supported.
+uint32_t mr_crc32c(uint32_t previous, const void *bytes, size_t count);
+
 #ifdef __cplusplus
 }
 #endif
