@@ -17,9 +17,9 @@ LINT_BUILD ?= .build/lint
 
 TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
-SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh Tests/python/*.sh Benchmarks/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh Tests/*/*.sh Benchmarks/*.sh)
 
-.PHONY: help setup build test demo bench train lint format faults interop check man install uninstall clean
+.PHONY: help setup build test demo bench train lint format faults neon interop parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -62,10 +62,18 @@ format: ## Rewrite the Swift sources in the project's format
 faults: setup ## The long fault suite: kills, failing calls, truncation at every length
 	MILLRACE_LONG=1 swift test -c release --filter ToolTests
 
+neon: ## Hold the arm64 kernels against this machine's, under qemu
+	@.ci/setup --neon
+	Tests/neon/run.sh
+
 interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
 
-$(VENV)/ready: Tests/python/requirements.txt
+parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy, JAX and PyTorch (OUT=out/parity)
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" \
+	    python3 -m parity --output "$(or $(OUT),out/parity)" $(PARITY)
+
+$(VENV)/ready: parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
 	touch $@

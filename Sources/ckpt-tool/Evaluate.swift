@@ -41,9 +41,14 @@ struct Evaluate: ParsableCommand {
             checkpoint, rows: min(head.rows, max(1, 4096 / head.length)), length: head.length, threads: threads)
         guard let result = try Evaluation.measure(loaded.model, &reader, name: source.name) else { return }
         let perplexity = exp(result.loss)
+        guard result.loss.isFinite else {
+            throw Fault.badData(checkpoint, "the model's loss is not finite")
+        }
         if json {
+            // A loss above 709 has a perplexity beyond what a double holds, and JSON has no infinity.
             let line: JSON = [
-                "loss": .number(result.loss), "perplexity": .number(perplexity), "tokens": .integer(result.tokens),
+                "loss": .number(result.loss), "perplexity": perplexity.isFinite ? .number(perplexity) : .null,
+                "tokens": .integer(result.tokens),
             ]
             try FileSink.standardOutput.write(line.compact + "\n")
         } else {

@@ -34,9 +34,12 @@ struct LoadedModel {
                 .usage,
                 "\(length) positions, the model's max_position_embeddings is \(configuration.maximumPositions)")
         }
+        let engine = try Engine(threads: threads)
+        try configuration.require(tensorsOf: checkpoint)
+        try Transformer.plan(configuration, engine: engine, rows: rows, length: length, training: false)
+            .require(name: path)
         model = Transformer(
-            configuration: configuration, engine: try Engine(threads: threads), rows: rows,
-            length: length, training: false)
+            configuration: configuration, engine: engine, rows: rows, length: length, training: false)
         try model.load(checkpoint)
     }
 

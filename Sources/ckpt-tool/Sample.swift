@@ -4,6 +4,7 @@ import ArgumentParser
 import Bytes
 import Checkpoints
 import CommandLine
+import Kernels
 import Models
 import Tokens
 
@@ -55,39 +56,61 @@ struct Sample: ParsableCommand {
         recipe.seed = seed
         try recipe.validate()
         if tokens < 0 { throw Fault(.usage, "--tokens is \(tokens), expected 0 or more") }
+        if ids != nil && !prompt.isEmpty { throw Fault(.usage, "expected either --prompt or --ids") }
         let loaded = try LoadedModel(checkpoint, upTo: Sample.promptLength, threads: threads)
         let output = FileSink.standardOutput
         if let ids {
             let begin = try parseIds(ids)
+            let generator = try begun(loaded.model, begin)
             try output.write(begin.map(String.init).joined(separator: ","))
-            try generate(loaded.model, begin, recipe, end: nil) { try output.write(",\($0)") }
+            try generate(generator, loaded.model, recipe, end: nil) { try output.write(",\($0)") }
         } else {
             let (tokenizer, end) = try loaded.tokenizer()
             let text = Array(prompt.utf8)
             // A document begins after the end of another: that is how the model learned to begin.
             let begin = (end.map { [$0] } ?? []) + tokenizer.ids(text)
             if begin.isEmpty { throw Fault(.usage, "an empty prompt, and the data have no end-of-document id") }
+            let generator = try begun(loaded.model, begin)
+            // A model may say anything; what would drive a terminal is shown as a replacement character there.
+            let isTerminal = StandardOutput.isTerminal
             try output.write(text)
-            try generate(loaded.model, begin, recipe, end: end) { try output.write(tokenizer.decode([$0])) }
+            try generate(generator, loaded.model, recipe, end: end) { id in
+                let bytes = tokenizer.decode([id])
+                try output.write(
+                    isTerminal ? bytes.flatMap { Sample.controls.contains($0) ? [239, 191, 189] : [$0] } : bytes)
+            }
         }
         try output.write("\n")
     }
 
-    private func generate(
-        _ model: Transformer, _ begin: [UInt32], _ recipe: SamplingRecipe, end: UInt32?,
-        _ emit: (UInt32) throws -> Void
-    ) throws {
+    /// Bytes that a terminal would obey: control characters but tab and newline.
+    private static let controls = Set<UInt8>(0..<32).subtracting([9, 10]).union([127])
+
+    /// A generator that has taken in the prompt.
+    private func begun(_ model: Transformer, _ begin: [UInt32]) throws -> Generator {
         let limit = model.configuration.maximumPositions
         guard begin.count <= limit else {
             throw Fault(.usage, "a prompt of \(begin.count) ids, the model has \(limit) positions")
         }
-        let generator = Generator(model, length: min(begin.count + tokens, limit))
+        let (wanted, overflow) = begin.count.addingReportingOverflow(tokens)
+        let generator = Generator(model, length: overflow ? limit : min(wanted, limit))
         try generator.feed(begin)
+        return generator
+    }
+
+    private func generate(
+        _ generator: Generator, _ model: Transformer, _ recipe: SamplingRecipe, end: UInt32?,
+        _ emit: (UInt32) throws -> Void
+    ) throws {
+        let limit = model.configuration.maximumPositions
         for made in 0..<tokens {
+            guard generator.logits.array.allSatisfy(\.isFinite) else {
+                throw Fault.badData(checkpoint, "the model's logits are not finite")
+            }
             let id = generator.sample(recipe)
             if id == end { return }
             try emit(id)
-            if begin.count + made + 1 >= limit {
+            if generator.position >= limit {
                 StandardError.writeLine("ckpt-tool: stopped at the model's \(limit) positions")
                 return
             }

@@ -22,11 +22,12 @@ struct TrainStep: Tool {
 
     @OptionGroup(title: "What to train") var target: TargetOptions
     @OptionGroup(title: "Recipe (part of the checkpoint; a resumed run keeps its own)") var recipe: RecipeOptions
+    @OptionGroup(title: "Watch (a resumed run goes on with what run.json keeps of it)") var watch: WatchOptions
     @OptionGroup(title: "Work (changes no bit of the result)") var work: WorkOptions
 
     func run() throws {
         Interruption.install()
-        let request = try Request(target, recipe, work)
+        let request = try Request(target, recipe, watch, work)
         let engine = try Engine(threads: work.threads)
         let console = Console(quiet: work.quiet)
         let run = try request.open(engine) { console.report($0) }

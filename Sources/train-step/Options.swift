@@ -15,7 +15,7 @@ struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Go on with the run in this directory.", valueName: "dir"))
     var resume: String?
 
-    @Option(help: ArgumentHelp("Train to this step of the run.", valueName: "n"))
+    @Option(help: ArgumentHelp("Train to this step of the run (default: --schedule-steps).", valueName: "n"))
     var steps: Int?
 
     @Option(help: ArgumentHelp("A file to put beside the model in every checkpoint: its tokenizer.", valueName: "file"))
@@ -59,20 +59,11 @@ struct RecipeOptions: ParsableArguments {
 }
 
 struct WorkOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Parts a batch is cut into, to save memory.", valueName: "k"))
-    var microBatches = 1
-
-    @Option(help: ArgumentHelp("A saved batch stream to evaluate on.", valueName: "file"))
-    var validation: String?
-
-    @Option(help: ArgumentHelp("Steps between evaluations; 0 = only at the end.", valueName: "n"))
-    var evalEvery = 0
-
-    @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end.", valueName: "n"))
-    var saveEvery = 0
-
-    @Option(help: ArgumentHelp("Checkpoints to keep beside latest, best and last-good; 0 = all.", valueName: "n"))
-    var keep = 0
+    @Option(
+        help: ArgumentHelp(
+            "Parts a batch is cut into; more need less memory (default: parts of about 1,024 positions).",
+            valueName: "k"))
+    var microBatches: Int?
 
     @Option(help: ArgumentHelp("Write each step's gradients, before clipping, into this directory.", valueName: "dir"))
     var dumpGradients: String?
@@ -80,12 +71,31 @@ struct WorkOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
     var threads = 0
 
-    @Option(help: ArgumentHelp("Skipped steps in a row after which the run gives up.", valueName: "n"))
-    var patience = 10
-
     @Flag(help: "Resume on a stream of other data, or one that begins elsewhere.")
     var acceptNewData = false
 
     @Flag(help: "No memory plan and no progress line.")
     var quiet = false
+}
+
+struct WatchOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("A saved batch stream to evaluate on.", valueName: "file"))
+    var validation: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Steps between evaluations; each new best is saved. 0 = only at the end (the default).", valueName: "n"))
+    var evalEvery: Int?
+
+    @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
+    var saveEvery: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Checkpoints to keep beside latest, best and last-good; 0 = all (the default).", valueName: "n"))
+    var keep: Int?
+
+    @Option(
+        help: ArgumentHelp("Skipped steps in a row after which the run gives up (default: 10).", valueName: "n"))
+    var patience: Int?
 }

@@ -16,7 +16,9 @@ struct Request {
     private let recipe: RecipeOptions
     private let options: TrainingOptions
 
-    init(_ target: TargetOptions, _ recipe: RecipeOptions, _ work: WorkOptions) throws(Fault) {
+    init(
+        _ target: TargetOptions, _ recipe: RecipeOptions, _ watch: WatchOptions, _ work: WorkOptions
+    ) throws(Fault) {
         self.target = target
         self.recipe = recipe
         func usage(_ message: String) -> Fault {
@@ -29,26 +31,30 @@ struct Request {
             guard (target.model == nil) != (target.from == nil) else {
                 throw usage("a new run needs either --model or --from")
             }
-            guard target.steps != nil else { throw usage("a new run needs --steps") }
+            guard target.steps != nil || recipe.scheduleSteps != nil else {
+                throw usage("a new run needs --steps or --schedule-steps")
+            }
         } else if target.model != nil || target.from != nil || target.tokenizer != nil {
             throw usage("--model, --from and --tokenizer belong to a new run; --resume takes them from its checkpoint")
         }
-        for (name, value) in [
-            ("--steps", target.steps ?? 0), ("--eval-every", work.evalEvery), ("--save-every", work.saveEvery),
-            ("--keep", work.keep),
-        ] where value < 0 { throw usage("\(name) is \(value), expected 0 or more") }
-        for (name, value) in [("--micro-batches", work.microBatches), ("--patience", work.patience)] where value < 1 {
-            throw usage("\(name) is \(value), expected 1 or more")
+        for (name, value, least) in [
+            ("--steps", target.steps, 0), ("--eval-every", watch.evalEvery, 0), ("--save-every", watch.saveEvery, 0),
+            ("--keep", watch.keep, 0), ("--micro-batches", work.microBatches, 1), ("--patience", watch.patience, 1),
+        ] {
+            if let value, value < least { throw usage("\(name) is \(value), expected \(least) or more") }
         }
-        if work.evalEvery > 0 && work.validation == nil { throw usage("--eval-every needs --validation") }
-        var options = TrainingOptions()
+        // What the run was begun with stands where nothing else is said.
+        let kept = try target.resume.map { path throws(Fault) in try RunDescription.options(run: FilePath(path)) }
+        var options = TrainingOptions(json: kept ?? [:])
+        options.validation = watch.validation ?? options.validation
+        options.evaluateEvery = watch.evalEvery ?? options.evaluateEvery
+        options.saveEvery = watch.saveEvery ?? options.saveEvery
+        options.keep = watch.keep ?? options.keep
+        options.patience = watch.patience ?? options.patience
+        if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
+        if options.validation == "-" { throw usage("--validation is a file: standard input is the training stream") }
         options.microBatches = work.microBatches
-        options.validation = work.validation
-        options.evaluateEvery = work.evalEvery
-        options.saveEvery = work.saveEvery
-        options.keep = work.keep
         options.acceptsNewData = work.acceptNewData
-        options.patience = work.patience
         options.tokenizer = target.tokenizer.map { FilePath($0) }
         options.gradients = work.dumpGradients.map { FilePath($0) }
         self.options = options
@@ -56,10 +62,10 @@ struct Request {
 
     func open(_ engine: Engine, report: @escaping (TrainingEvent) -> Void) throws -> TrainingRun {
         if let resume = target.resume {
-            try refuseRecipe()
             return try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
                 adjust: { state throws(Fault) in
+                    try refuseOther(than: state.recipe)
                     if let steps = target.steps {
                         if steps != state.steps { state.status = .running }
                         state.steps = steps
@@ -70,7 +76,7 @@ struct Request {
                     }
                 }, report: report)
         }
-        guard let directory = target.run, let steps = target.steps else {
+        guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
         }
         let state = TrainingState(recipe: try makeRecipe(steps: steps), steps: steps)
@@ -108,20 +114,25 @@ struct Request {
         return made
     }
 
-    /// A resumed run keeps its recipe; only where the schedule ends may be moved.
-    private func refuseRecipe() throws(Fault) {
-        let given: [(String, Bool)] = [
-            ("--seed", recipe.seed != nil), ("--learning-rate", recipe.learningRate != nil),
-            ("--minimum-learning-rate", recipe.minimumLearningRate != nil), ("--warmup", recipe.warmup != nil),
-            ("--weight-decay", recipe.weightDecay != nil), ("--beta1", recipe.beta1 != nil),
-            ("--beta2", recipe.beta2 != nil), ("--epsilon", recipe.epsilon != nil), ("--clip", recipe.clip != nil),
-            ("--lanes", recipe.lanes != nil),
-        ]
-        for (name, isGiven) in given where isGiven {
+    /// A resumed run keeps its recipe, so that the options of its beginning may stand in its resume too; only where the
+    /// schedule ends may be moved.
+    private func refuseOther(than kept: TrainingRecipe) throws(Fault) {
+        func check<Value: Equatable>(_ name: String, _ given: Value?, _ kept: Value) throws(Fault) {
+            guard let given, given != kept else { return }
             throw Fault(
-                .usage, "\(name) is part of the recipe, which a resumed run keeps",
+                .usage, "\(name) is \(given), the run's recipe has \(kept), which a resumed run keeps",
                 hint: "train-step --run DIR --from CKPT begins a new run from a checkpoint's parameters")
         }
+        try check("--seed", recipe.seed, kept.seed)
+        try check("--learning-rate", recipe.learningRate, kept.learningRate)
+        try check("--minimum-learning-rate", recipe.minimumLearningRate, kept.minimumLearningRate)
+        try check("--warmup", recipe.warmup, kept.warmupSteps)
+        try check("--weight-decay", recipe.weightDecay, kept.weightDecay)
+        try check("--beta1", recipe.beta1, kept.beta1)
+        try check("--beta2", recipe.beta2, kept.beta2)
+        try check("--epsilon", recipe.epsilon, kept.epsilon)
+        try check("--clip", recipe.clip.map { $0 == 0 ? .infinity : $0 }, kept.clip)
+        try check("--lanes", recipe.lanes, kept.lanes)
     }
 
     /// run.json: what is constant while the run goes.
@@ -131,9 +142,9 @@ struct Request {
         var config = JSONObject()
         config["model"] = configuration.json
         config["recipe"] = state.recipe.json
-        config["micro_batches"] = .integer(options.microBatches)
+        config["micro_batches"] = options.microBatches.map(JSON.integer) ?? .null
         return RunDescription(
             millraceVersion: millraceVersion, commandLine: Swift.CommandLine.arguments,
-            datasetDigest: head?.dataset.description, config: config)
+            datasetDigest: head?.dataset.description, config: config, options: options.json)
     }
 }

@@ -154,14 +154,39 @@ import Testing
     @Test func nonFiniteNeverReachesTheParameters() throws {
         try law(
             """
-            pack | learn --run run --model model.json --steps 20 --learning-rate 1e30 --minimum-learning-rate 0 \\
-                --clip 0 --patience 4 --save-every 1 2> errors && exit 1
+            pack | learn --run run --model model.json --steps 3 --save-every 1
+            # The last bytes of the file are floats of the last tensor: the largest numbers there are.
+            mkdir wild
+            cp run/latest/config.json run/latest/model.safetensors wild
+            python3 -c 'import struct, sys
+            with open("wild/model.safetensors", "r+b") as file:
+                file.seek(-400, 2); file.write(struct.pack("<100f", *[3.4e38] * 100))'
+            pack | learn --run next --from wild --steps 20 --patience 4 --save-every 1 2> errors && exit 1
             grep -q 'not finite' errors
-            ckpt-tool verify run
-            # The parameters are those of the last applied update, and finite.
-            train-step --run next --from run --steps 0 < /dev/null
-            ckpt-tool get run/latest guard.consecutive | grep -qx 4
-            grep -q '_nonfinite' run/metrics.jsonl
+            ckpt-tool verify next
+            for step in 0 4; do cmp wild/model.safetensors next/step-0000000$step/model.safetensors; done
+            ckpt-tool get next/latest guard.consecutive | grep -qx 4
+            ckpt-tool get next/latest updates | grep -qx 0
+            grep -q '_nonfinite' next/metrics.jsonl
+            # No finite loss was ever computed with these parameters.
+            test ! -e next/last-good
+            """)
+    }
+
+    @Test func aResumeGoesOnWithWhatTheRunWasBegunWith() throws {
+        try law(
+            """
+            begin() { pack | learn --save-every 4 --keep 2 --run "$1" --model model.json "${@:2}"; }
+            begin whole --steps 20
+            begin parts --steps 7 --schedule-steps 20
+            cd / && pack() { tok-pack --rows 8 --length 48 --seed 3 --epochs 4 "$@" "$OLDPWD/data"; }
+            pack --cursor "$(ckpt-tool get "$OLDPWD/parts/latest" cursor)" | train-step --quiet --resume "$OLDPWD/parts" --steps 20
+            cd "$OLDPWD"
+            diff -r whole/latest/ parts/latest/
+            for link in latest best last-good; do test "$(readlink whole/$link)" = "$(readlink parts/$link)"; done
+            grep validation_loss whole/metrics.jsonl | jq -c '[.step, .validation_loss]' > whole.losses
+            grep validation_loss parts/metrics.jsonl | jq -c 'select(.step != 7) | [.step, .validation_loss]' | cmp - whole.losses
+            diff <(ls whole) <(ls parts)
             """)
     }
 

@@ -150,6 +150,14 @@ public enum FileSystem {
         }
     }
 
+    /// `path` from the root, links resolved; as it is when nothing stands there.
+    public static func absolute(_ path: FilePath) -> FilePath {
+        // SAFETY: with nil realpath allocates its result, which is copied and freed.
+        guard let text = unsafe path.withPlatformString({ unsafe realpath($0, nil) }) else { return path }
+        defer { unsafe free(text) }
+        return unsafe FilePath(platformString: text)
+    }
+
     /// `.<random>.tmp`: what unpublished names end in. Readers ignore such names, writers clean them up.
     package static func temporarySuffix() -> String {
         "." + String(UInt64.random(in: .min ... .max), radix: 36) + ".tmp"

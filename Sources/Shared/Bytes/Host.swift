@@ -30,6 +30,23 @@ public enum Host {
     /// Physical memory in bytes.
     public static var memory: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
 
+    /// Bytes that this process may still hope to get: physical memory, or what a limit on its address space leaves.
+    public static var memoryLimit: Int {
+        var limit = rlimit()
+        #if canImport(Darwin)
+            let result = unsafe getrlimit(RLIMIT_AS, &limit)
+        #else
+            let result = unsafe getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
+        #endif
+        guard result == 0, limit.rlim_cur < UInt64(memory) * 64 else { return memory }
+        let pages = (try? FileSource.open("/proc/self/statm").read(filling: 64)).flatMap {
+            Int(String(decoding: $0, as: UTF8.self).split(separator: " ").first ?? "")
+        }
+        // Thread stacks and libraries come out of the same address space.
+        let used = (pages ?? 0) * sysconf(Int32(_SC_PAGESIZE)) + 64 << 20
+        return min(memory, max(0, Int(limit.rlim_cur) - used))
+    }
+
     public static var name: String {
         // SAFETY: gethostname writes at most the capacity and we end the string ourselves.
         unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 257) { buffer in

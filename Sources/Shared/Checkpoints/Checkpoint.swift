@@ -11,6 +11,10 @@ public final class Checkpoint: Sendable {
     public static let modelName = "model.safetensors"
     public static let optimizerName = "optimizer.safetensors"
     public static let stateName = "state.json"
+    /// Names that no other file of a checkpoint may have.
+    public static let reservedNames: Set = [
+        configurationName, modelName, optimizerName, stateName, Manifest.fileName,
+    ]
     static let maximumTextSize = 256 << 20
 
     /// The directory, with a link that was given resolved: `RUN/latest` may move on while the checkpoint is open.

@@ -67,13 +67,20 @@ extension RunDirectory {
         if !steps.contains(where: { !removed.contains($0) && isValid($0) }) {
             if let spared = removed.last(where: isValid) { removed.removeAll { $0 == spared } }
         }
-        for step in removed {
-            // First out of sight in one rename: a kill while its files go leaves no half checkpoint under the name.
-            let place = path(of: step)
-            let trash = FilePath(place.string + FileSystem.temporarySuffix())
-            try FileSystem.rename(place, to: trash)
-            try FileSystem.remove(trash)
-        }
+        for step in removed { try remove(step) }
         return removed
+    }
+
+    /// Whether a link points at a step's checkpoint.
+    public func isLinked(_ step: Int) -> Bool { Link.allCases.contains { self.step(of: $0) == step } }
+
+    /// Removes a step's checkpoint, which no link may point at.
+    public func remove(_ step: Int) throws(Fault) {
+        precondition(!isLinked(step), "step \(step) is linked")
+        // First out of sight in one rename: a kill while its files go leaves no half checkpoint under the name.
+        let place = path(of: step)
+        let trash = FilePath(place.string + FileSystem.temporarySuffix())
+        try FileSystem.rename(place, to: trash)
+        try FileSystem.remove(trash)
     }
 }

@@ -18,16 +18,19 @@ public struct RunDescription: Sendable, Equatable {
     public var datasetDigest: String?
     /// The model's configuration and the recipe, as the caller spells them.
     public var config: JSONObject
+    /// How the run is watched over, for a resume to go on with: validation, intervals.
+    public var options: JSONObject
 
     public init(
         millraceVersion: String, commandLine: [String], started: Double = Host.wallClock, datasetDigest: String?,
-        config: JSONObject
+        config: JSONObject, options: JSONObject = JSONObject()
     ) {
         self.millraceVersion = millraceVersion
         self.commandLine = commandLine
         self.started = started
         self.datasetDigest = datasetDigest
         self.config = config
+        self.options = options
     }
 
     public var json: JSON {
@@ -41,7 +44,7 @@ public struct RunDescription: Sendable, Equatable {
                 "memory_bytes": .integer(Host.memory),
             ],
             "dataset_digest": datasetDigest.map(JSON.string) ?? .null,
-            "config": .object(config),
+            "config": .object(config), "options": .object(options),
         ]
     }
 
@@ -49,5 +52,14 @@ public struct RunDescription: Sendable, Equatable {
     /// - Throws: `Fault` when the file cannot be written.
     public func write(run directory: FilePath) throws(Fault) {
         try AtomicFile.write(Array(json.pretty.utf8), to: directory.appending(RunDescription.fileName))
+    }
+
+    /// The `options` that `directory`/run.json keeps; an empty object when there is no such file.
+    /// - Throws: `Fault` (bad data) for a file that is no JSON.
+    public static func options(run directory: FilePath) throws(Fault) -> JSON {
+        let path = directory.appending(fileName)
+        if FileSystem.kind(of: path) == nil { return [:] }
+        let json = try JSON(parsing: try InputFile(path).readAll(limit: 1 << 24), name: path.string)
+        return json["options"] ?? [:]
     }
 }

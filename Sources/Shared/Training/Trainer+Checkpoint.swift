@@ -1,7 +1,7 @@
 // A trainer to and from a checkpoint directory (docs/formats/checkpoint.md): the model under Hugging Face's names, the
 // moments as `m.NAME` and `v.NAME`, everything else in state.json.
 
-private import Bytes
+public import Bytes
 public import Checkpoints
 private import Kernels
 public import Models
@@ -62,11 +62,23 @@ extension Transformer {
     /// Takes over the parameters of a checkpoint, also one that transformers wrote.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
     public func load(_ checkpoint: Checkpoint) throws {
-        var rest = Set(checkpoint.model.entries.map(\.name))
+        try configuration.require(tensorsOf: checkpoint)
         for tensor in layout.tensors {
-            let name = storedName(of: tensor, in: checkpoint.model)
             try checkpoint.model.fill(
-                parameters.slice(tensor.offset, tensor.count), from: name, shape: tensor.shape, of: checkpoint)
+                parameters.slice(tensor.offset, tensor.count), from: checkpoint.model.storedName(of: tensor),
+                shape: tensor.shape, of: checkpoint)
+        }
+    }
+}
+
+extension ModelConfiguration {
+    /// Holds the headers of a checkpoint's files against the model, before memory is taken for it.
+    /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much or misshapen.
+    public func require(tensorsOf checkpoint: Checkpoint) throws(Fault) {
+        var rest = Set(checkpoint.model.entries.map(\.name))
+        for tensor in ParameterLayout(self).tensors {
+            let name = checkpoint.model.storedName(of: tensor)
+            try checkpoint.model.require(name, shape: tensor.shape, of: checkpoint)
             rest.remove(name)
         }
         if let name = rest.filter({ !isBuffer($0) }).min() {
@@ -76,23 +88,22 @@ extension Transformer {
         }
     }
 
-    /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
-    /// without its head have it (`wte.weight`, as the first GPT-2 files do).
-    private func storedName(of tensor: ParameterTensor, in model: TensorSet) -> String {
-        let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init) ?? tensor.name
-        return model[tensor.name] == nil && model[bare] != nil && tensor.name != "lm_head.weight" ? bare : tensor.name
-    }
-
     /// What old files carry that is no parameter: rotary frequencies, GPT-2's causal masks, a copy of a tied head.
     private func isBuffer(_ name: String) -> Bool {
         name.hasSuffix("rotary_emb.inv_freq") || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
-            || (name == "lm_head.weight" && configuration.tiesEmbeddings)
+            || (name == "lm_head.weight" && tiesEmbeddings)
     }
 }
 
 extension TensorSet {
-    /// Fills `view` with a tensor of that shape, converted to float32 if need be.
-    fileprivate func fill(_ view: Tensor, from name: String, shape: [Int], of checkpoint: Checkpoint) throws {
+    /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
+    /// without its head have it (`wte.weight`, as the first GPT-2 files do).
+    fileprivate func storedName(of tensor: ParameterTensor) -> String {
+        let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init) ?? tensor.name
+        return self[tensor.name] == nil && self[bare] != nil && tensor.name != "lm_head.weight" ? bare : tensor.name
+    }
+
+    fileprivate func require(_ name: String, shape: [Int], of checkpoint: Checkpoint) throws(Fault) {
         guard let entry = self[name] else {
             throw Fault.badData(checkpoint.path.string, "tensor \(quoted(name)) is missing")
         }
@@ -100,6 +111,11 @@ extension TensorSet {
             throw Fault.badData(
                 checkpoint.path.string, "tensor \(quoted(name)) has shape \(entry.shape), expected \(shape)")
         }
+    }
+
+    /// Fills `view` with a tensor of that shape, converted to float32 if need be.
+    fileprivate func fill(_ view: Tensor, from name: String, shape: [Int], of checkpoint: Checkpoint) throws {
+        try require(name, shape: shape, of: checkpoint)
         try readFloats(name) { first, values in view.slice(first, values.count).copy(values) }
     }
 }

@@ -32,6 +32,8 @@ public final class Trainer {
     private let gradients: [Gradients]
     private let batch: ModelBatch
     private let losses: Tensor
+    /// Parts that a batch is cut into; at most `rows` rows a part must have been planned for.
+    public var microBatches = 1
     /// The last step's, unclipped.
     var gradient: Tensor { gradients[0].flat }
 
@@ -61,12 +63,11 @@ public final class Trainer {
 
     /// Learns from one batch. Rows [l·B/lanes, (l+1)·B/lanes) belong to lane l.
     /// - Parameters:
-    ///   - microBatches: parts that the batch is cut into; at most `rows` rows a part must have been planned for.
     ///   - isInterrupted: asked between parts; when it says yes the step is given up and nothing has changed.
     /// - Returns: nil when interrupted.
     /// - Throws: `Fault` (bad data) for an id that the model does not have; nothing has changed.
     public func step(
-        _ tokens: TokenBatch, microBatches: Int = 1, isInterrupted: () -> Bool = { false }
+        _ tokens: TokenBatch, isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> StepReport? {
         let count = tokens.lossPositions
         let lanes = gradients.count
@@ -111,6 +112,9 @@ public final class Trainer {
         return StepReport(
             step: state.step, loss: loss, gradientNorm: norm, learningRate: rate, tokens: count, isApplied: isApplied)
     }
+
+    /// Whether no parameter is infinite or not a number.
+    var hasFiniteParameters: Bool { model.engine.sumOfSquares(model.parameters).isFinite }
 
     /// Mean loss in nats a target over a whole batch stream; nil when interrupted.
     public func evaluate(

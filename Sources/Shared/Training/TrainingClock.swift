@@ -4,8 +4,8 @@ internal import Bytes
 internal import Metrics
 internal import SystemPackage
 
-/// Training time that goes on across resumes.
-struct TrainingClock {
+/// Training time that goes on across resumes. A class: the loop, its evaluations and its end share one.
+final class TrainingClock {
     private let secondsBefore: Double
     private let begin = Host.monotonicClock
     private var last = Host.monotonicClock
@@ -24,11 +24,14 @@ struct TrainingClock {
     }
 
     /// Tokens a second since the last call.
-    mutating func advance(tokens: Int) -> Double {
+    func advance(tokens: Int) -> Double {
         let now = Host.monotonicClock
         defer { last = now }
         return Double(tokens) / max(now - last, 1e-9)
     }
+
+    /// Time that was no training passed: it does not count in the next speed.
+    func pass() { last = Host.monotonicClock }
 
     func record(_ step: StepReport, _ state: TrainingState, _ tokensPerSecond: Double) -> MetricsRecord {
         var record = MetricsRecord(step: step.step)

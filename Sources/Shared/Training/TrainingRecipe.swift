@@ -24,6 +24,8 @@ public struct TrainingRecipe: Sendable, Equatable {
     /// Keys the initial parameters.
     public var seed: UInt64 = 0
 
+    static let largestRate = 1000.0
+
     public init() {}
 
     /// - Throws: `Fault` (usage) naming the first value out of range.
@@ -32,7 +34,11 @@ public struct TrainingRecipe: Sendable, Equatable {
         {
             if !isValid { throw Fault(.usage, "\(name) is \(value), expected \(rule)") }
         }
-        try check(learningRate > 0 && learningRate.isFinite, "learning rate", learningRate, "a positive number")
+        // With beta2 at least beta1 squared AdamW's step is at most a few times the rate, whatever the gradients (Cauchy and
+        // Schwarz): within these bounds no update can take a parameter out of what fp32 holds.
+        try check(
+            learningRate > 0 && learningRate <= TrainingRecipe.largestRate, "learning rate", learningRate,
+            "a positive number up to \(TrainingRecipe.largestRate)")
         try check(
             minimumLearningRate >= 0 && minimumLearningRate <= learningRate, "minimum learning rate",
             minimumLearningRate, "0 to the learning rate \(learningRate)")
@@ -41,10 +47,13 @@ public struct TrainingRecipe: Sendable, Equatable {
         try check(
             warmupSteps <= scheduleSteps || scheduleSteps == 0, "warm-up", warmupSteps,
             "no more than the schedule's \(scheduleSteps) steps")
-        try check(weightDecay >= 0 && weightDecay.isFinite, "weight decay", weightDecay, "0 or more")
+        try check(
+            weightDecay >= 0 && weightDecay * learningRate <= 1, "weight decay", weightDecay,
+            "0 or more, and no more than 1 when multiplied with the learning rate")
         try check(beta1 >= 0 && beta1 < 1, "beta1", beta1, "0 to below 1")
-        try check(beta2 >= 0 && beta2 < 1, "beta2", beta2, "0 to below 1")
-        try check(epsilon > 0 && epsilon.isFinite, "epsilon", epsilon, "a positive number")
+        try check(
+            beta2 >= beta1 * beta1 && beta2 < 1, "beta2", beta2, "beta1 squared (\(beta1 * beta1)) to below 1")
+        try check(epsilon >= 1e-20 && epsilon <= 1, "epsilon", epsilon, "1e-20 to 1")
         try check(clip > 0, "clip", clip, "a positive norm")
         try check(lanes >= 1 && lanes <= 64 && lanes.nonzeroBitCount == 1, "lanes", lanes, "a power of 2 up to 64")
     }

@@ -9,30 +9,6 @@ public import Metrics
 public import Models
 public import SystemPackage
 
-/// What may change from one start of a run to the next without changing its numbers.
-public struct TrainingOptions: Sendable {
-    /// Parts that a batch is cut into.
-    public var microBatches = 1
-    /// A saved batch stream to evaluate on.
-    public var validation: String?
-    /// Steps between evaluations; 0 = only at the end.
-    public var evaluateEvery = 0
-    /// Steps between checkpoints; 0 = only at the end.
-    public var saveEvery = 0
-    /// Checkpoints kept beside those that links point at; 0 = all.
-    public var keep = 0
-    /// Go on although the stream is of other data or begins elsewhere than the checkpoint says.
-    public var acceptsNewData = false
-    /// Skipped steps in a row after which the run gives up.
-    public var patience = 10
-    /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
-    public var tokenizer: FilePath?
-    /// Where each step's gradient is written; nil writes none.
-    public var gradients: FilePath?
-
-    public init() {}
-}
-
 /// How a run ended.
 public enum TrainingOutcome: Sendable, Equatable {
     case complete
@@ -64,6 +40,11 @@ public final class TrainingRun {
     private let isResumed: Bool
     private let report: (TrainingEvent) -> Void
     private var savedStep: Int?
+    /// The last checkpoint, while no loss has been computed with its parameters; and the step at whose end one was.
+    private var unprovenStep: Int?
+    private var provenStep: Int?
+    /// Checkpoints of this process that are there only because they were the best.
+    private var bestSteps: Set<Int> = []
     /// Name and content of the tokenizer file that every checkpoint carries.
     private let tokenizer: (name: String, bytes: [UInt8])?
 
@@ -88,7 +69,12 @@ public final class TrainingRun {
         self.report = report
         isResumed = false
         if let path = options.tokenizer {
-            tokenizer = (path.lastComponent?.string ?? "tokenizer", try InputFile(path).readAll(limit: 1 << 28))
+            let name = path.lastComponent?.string ?? "tokenizer"
+            if Checkpoint.reservedNames.contains(name) {
+                throw Fault(
+                    .usage, "a tokenizer file named \(quoted(name)): a checkpoint has another file of that name")
+            }
+            tokenizer = (name, try InputFile(path).readAll(limit: 1 << 28))
         } else {
             tokenizer = nil
         }
@@ -126,6 +112,7 @@ public final class TrainingRun {
             (name, try found.checkpoint.read(name))
         }
         savedStep = found.step
+        unprovenStep = found.step
     }
 
     /// Trains on a batch stream until the last step, the stream's end or an interruption.
@@ -182,7 +169,6 @@ public final class TrainingRun {
             try save(trainer)
             return .interrupted
         }
-        var clock = clock
         // An interruption may have cut the evaluation that was due where the run stopped.
         if isResumed, isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
             return try interrupted()
@@ -203,9 +189,10 @@ public final class TrainingRun {
                 return .exhausted
             case .batch(let batch):
                 guard
-                    let step = try trainer.step(batch, microBatches: options.microBatches, isInterrupted: isInterrupted)
+                    let step = try trainer.step(batch, isInterrupted: isInterrupted)
                 else { return try interrupted() }
                 if let directory = options.gradients { try trainer.writeGradient(of: step, to: directory) }
+                if step.isApplied { try promoteUnproven() }
                 let speed = clock.advance(tokens: step.tokens)
                 try metrics.append(clock.record(step, trainer.state, speed))
                 report(.stepped(step, tokensPerSecond: speed))
@@ -220,7 +207,7 @@ public final class TrainingRun {
                 if isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
                     return try interrupted()
                 }
-                if options.saveEvery > 0 && step.step % options.saveEvery == 0 && step.step < trainer.state.steps {
+                if isSaveDue(step.step) && step.step < trainer.state.steps {
                     try metrics.synchronize()
                     try save(trainer)
                 }
@@ -237,10 +224,15 @@ public final class TrainingRun {
     ) throws {
         if options.validation != nil && !isEvaluationDue(trainer) {
             _ = try evaluate(trainer, metrics, clock, isInterrupted, isPeriodic: false)
+        } else if options.validation == nil && trainer.state.guardState.consecutive == 0 {
+            // Nothing will be computed with these parameters any more: that they are finite has to do.
+            provenStep = trainer.hasFiniteParameters ? trainer.state.step : nil
         }
         try metrics.synchronize()
         try save(trainer)
     }
+
+    private func isSaveDue(_ step: Int) -> Bool { options.saveEvery > 0 && step % options.saveEvery == 0 }
 
     private func isEvaluationDue(_ trainer: Trainer) -> Bool {
         options.validation != nil && options.evaluateEvery > 0 && trainer.state.step > 0
@@ -254,24 +246,40 @@ public final class TrainingRun {
         isPeriodic: Bool = true
     ) throws -> Bool {
         guard let path = options.validation else { return true }
-        guard let result = try trainer.evaluate(try FileSource.open(path), isInterrupted: isInterrupted) else {
-            return false
-        }
-        try metrics.append(clock.record(result, trainer.state))
-        report(.evaluated(step: trainer.state.step, result))
-        if isPeriodic && result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
-            trainer.state.best = .init(step: trainer.state.step, validationLoss: result.loss)
+        let step = trainer.state.step
+        let result: Evaluation
+        do {
+            guard let done = try trainer.evaluate(try FileSource.open(path), isInterrupted: isInterrupted) else {
+                return false
+            }
+            result = done
+        } catch {
+            // What was learned is not lost with a validation stream that breaks under way.
             try metrics.synchronize()
+            try save(trainer)
+            throw Fault(
+                error.kind, error.message, hint: "step \(step) is saved; train-step --resume goes on from there")
+        }
+        clock.pass()
+        try metrics.append(clock.record(result, trainer.state))
+        report(.evaluated(step: step, result))
+        if result.loss.isFinite { provenStep = step }
+        if isPeriodic && result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
+            trainer.state.best = .init(step: step, validationLoss: result.loss)
+            try metrics.synchronize()
+            if savedStep != step && !isSaveDue(step) { bestSteps.insert(step) }
             try save(trainer)
         }
         return true
     }
 
+    /// Saves a checkpoint. `last-good` follows only once a finite loss was computed with its parameters: by an evaluation,
+    /// or by the next step.
     private func save(_ trainer: Trainer) throws {
         state = trainer.state
         let step = state.step
         var links: Set<RunDirectory.Link> = [.latest]
-        if state.guardState.consecutive == 0 { links.insert(.lastGood) }
+        if provenStep == step { links.insert(.lastGood) }
         if state.best?.step == step { links.insert(.best) }
         let path = try directory.save(step: step, links: links) { writer in
             try trainer.write(writer)
@@ -279,12 +287,29 @@ public final class TrainingRun {
         }
         if savedStep != step { report(.saved(step: step, path)) }
         savedStep = step
+        unprovenStep = provenStep == step ? nil : step
+        try removeOld()
+    }
+
+    /// The step just done found a finite loss with the parameters saved last: they are good.
+    private func promoteUnproven() throws {
+        guard let step = unprovenStep else { return }
+        unprovenStep = nil
+        try directory.point(.lastGood, at: step)
+        try removeOld()
+    }
+
+    private func removeOld() throws {
+        for step in bestSteps where step != savedStep && !directory.isLinked(step) {
+            try directory.remove(step)
+            bestSteps.remove(step)
+        }
         if options.keep > 0 { _ = try directory.retain(options.keep) }
     }
 
     /// What a run leaves that has read nothing: its parameters at step 0.
     private func saveInitial(_ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription) throws {
-        let trainer = Trainer(configuration: configuration, engine: engine, rows: 1, length: 1, state: state)
+        let trainer = try plannedTrainer(rows: 1, length: 1)
         try begin(trainer)
         try describe(nil, configuration, state).write(run: directory.path)
         try save(trainer)
@@ -304,24 +329,41 @@ public final class TrainingRun {
     private func makeTrainer(_ head: StreamHead) throws -> Trainer {
         var length = head.length
         if let path = options.validation {
-            // The longest row decides what is planned for; a validation stream that cannot be read is told now.
-            length = max(length, try BatchStreamReader(try FileSource.open(path)).head.length)
+            // A validation stream that cannot be read or does not fit is told now, not when it is needed first.
+            let validation = try BatchStreamReader(try FileSource.open(path)).head
+            try fit(validation, name: path)
+            length = max(length, validation.length)
         }
-        let part = (head.rows + options.microBatches - 1) / options.microBatches
+        let parts = options.microBatches ?? microBatches(head)
+        let part = (head.rows + parts - 1) / parts
         let rows = max(1, (part * head.length + length - 1) / length)
         if !configuration.leftOut.isEmpty { report(.leftOut(configuration.leftOut)) }
-        report(
-            .planned(
-                Transformer.plan(
-                    configuration, engine: engine, rows: rows, length: length, training: true,
-                    lanes: state.recipe.lanes)))
-        let trainer = Trainer(configuration: configuration, engine: engine, rows: rows, length: length, state: state)
+        let trainer = try plannedTrainer(rows: rows, length: length)
+        trainer.microBatches = parts
         try begin(trainer)
         return trainer
     }
 
-    /// Holds the stream against the model and against what the run was fed before.
-    private func accept(_ head: StreamHead, name: String) throws(Fault) {
+    /// As many as keep a part near 1,024 positions, where it is fastest, and short enough that a signal is answered
+    /// within about a second on two cores: the bits do not depend on it.
+    private func microBatches(_ head: StreamHead) -> Int {
+        let seconds = Double(head.length) * configuration.flopsPerToken(length: head.length) / 2e11
+        let rows = max(1, min(1024 / head.length, Int(1 / max(seconds, 1e-9))))
+        return (head.rows + rows - 1) / rows
+    }
+
+    /// A trainer, if it fits into memory; the plan is told first.
+    private func plannedTrainer(rows: Int, length: Int) throws(Fault) -> Trainer {
+        let plan = Transformer.plan(
+            configuration, engine: engine, rows: rows, length: length, training: true, lanes: state.recipe.lanes)
+        report(.planned(plan))
+        try plan.require(name: directory.path.string)
+        if let origin { try configuration.require(tensorsOf: origin) }
+        return Trainer(configuration: configuration, engine: engine, rows: rows, length: length, state: state)
+    }
+
+    /// Whether the model can take a stream.
+    private func fit(_ head: StreamHead, name: String) throws(Fault) {
         if head.vocabularySize > configuration.vocabularySize {
             throw .badData(
                 name, "ids up to \(head.vocabularySize - 1), the model has \(configuration.vocabularySize)",
@@ -333,8 +375,13 @@ public final class TrainingRun {
                 "rows of \(head.length) tokens, the model's max_position_embeddings is \(configuration.maximumPositions)"
             )
         }
-        if options.microBatches > head.rows {
-            throw Fault(.usage, "\(options.microBatches) micro-batches of a batch of \(head.rows) rows")
+    }
+
+    /// Holds the stream against the model and against what the run was fed before.
+    private func accept(_ head: StreamHead, name: String) throws(Fault) {
+        try fit(head, name: name)
+        if let parts = options.microBatches, parts > head.rows {
+            throw Fault(.usage, "\(parts) micro-batches of a batch of \(head.rows) rows")
         }
         let data = TrainingState.Data(
             dataset: head.dataset.description, recipe: head.recipe, length: head.length,
@@ -357,7 +404,7 @@ public final class TrainingRun {
         if !isAtCursor {
             throw .badData(
                 name, "the stream begins at \(quoted(head.start)), the checkpoint goes on at \(quoted(state.cursor))",
-                hint: "tok-pack --cursor \"$(ckpt-tool get \(directory.path.string)/latest cursor)\" …")
+                hint: "tok-pack --cursor \(state.cursor) …")
         }
     }
 

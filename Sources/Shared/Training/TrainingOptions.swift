@@ -1,0 +1,50 @@
+// How a run is worked on and watched over: what may change from one start to the next without changing its numbers. A
+// run that is resumed goes on with what run.json keeps of it, so that it ends as it would have without the interruption.
+
+public import Bytes
+public import SystemPackage
+
+/// Options of a run that are no part of its recipe.
+public struct TrainingOptions: Sendable {
+    /// Parts that a batch is cut into; nil: as many as are quick and keep memory low.
+    public var microBatches: Int?
+    /// A saved batch stream to evaluate on.
+    public var validation: String?
+    /// Steps between evaluations; 0 = only at the end.
+    public var evaluateEvery = 0
+    /// Steps between checkpoints; 0 = only at the end.
+    public var saveEvery = 0
+    /// Checkpoints kept beside those that links point at; 0 = all.
+    public var keep = 0
+    /// Go on although the stream is of other data or begins elsewhere than the checkpoint says.
+    public var acceptsNewData = false
+    /// Skipped steps in a row after which the run gives up.
+    public var patience = 10
+    /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
+    public var tokenizer: FilePath?
+    /// Where each step's gradient is written; nil writes none.
+    public var gradients: FilePath?
+
+    public init() {}
+
+    /// What run.json keeps.
+    public var json: JSONObject {
+        [
+            "validation": validation.map { JSON.string(FileSystem.absolute(FilePath($0)).string) } ?? .null,
+            "evaluate_every": .integer(evaluateEvery), "save_every": .integer(saveEvery), "keep": .integer(keep),
+            "patience": .integer(patience),
+        ]
+    }
+
+    /// As `json` has them; what is missing or of another kind there keeps its default.
+    public init(json: JSON) {
+        func count(_ key: String, _ fallback: Int) -> Int {
+            json[key]?.intValue.flatMap { $0 >= 0 ? $0 : nil } ?? fallback
+        }
+        validation = json["validation"]?.stringValue
+        evaluateEvery = validation == nil ? 0 : count("evaluate_every", 0)
+        saveEvery = count("save_every", 0)
+        keep = count("keep", 0)
+        patience = max(1, count("patience", patience))
+    }
+}

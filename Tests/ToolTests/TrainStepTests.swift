@@ -1,0 +1,132 @@
+// train-step from outside, beside the laws: what it keeps, what it refuses, and what it says.
+
+import TestSupport
+import Testing
+
+@Suite struct TrainStepTests {
+    private func expectWell(_ script: String) throws {
+        try withTemporaryDirectory { directory in
+            let result = try runShell("\(TrainStepTests.setUp)set -e\n\(script)", directory: directory)
+            #expect(result.status == 0, "\(result.text)\(result.errors)")
+        }
+    }
+
+    private static let setUp = #"""
+        cat > model.json <<'END'
+        {"model_type": "gpt2", "vocab_size": 257, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}
+        END
+        for i in $(seq 200); do echo "document $i: $(seq $i $((i + i % 40)) | tr '\n' ' ')"; echo; done \
+            | tok-shard --tokenizer bytes --split-on '' --output data - || exit
+        pack() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever "$@" data; }
+        pack --limit 2 > validation.batches
+        learn() { train-step --quiet "$@"; }
+        # refused STATUS PATTERN COMMAND…: one line that names the tool and matches
+        refused() {
+            local status=0
+            "${@:3}" > out 2> errors || status=$?
+            [ "$status" = "$1" ] || { echo "status $status of: ${*:3}"; cat errors; exit 1; }
+            [ "$(grep -vc '^hint: ' errors)" = 1 ] || { echo "expected one line:"; cat errors; exit 1; }
+            grep -q "^[a-z-]*: .*$2" errors || { echo "expected '$2':"; cat errors; exit 1; }
+        }
+
+        """#
+
+    @Test func onlyTheBestOfThePeriodicEvaluationsStays() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model model.json --steps 12 --validation validation.batches --eval-every 1
+            best=$(readlink run/best)
+            for name in $(cd run && ls -d step-*); do
+                case $name in step-00000000 | step-00000012 | $best) ;; *) echo "left: $name"; exit 1 ;; esac
+            done
+            """)
+    }
+
+    @Test func lastGoodIsTheNewestWithAFiniteLoss() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model model.json --steps 5 --save-every 2
+            test "$(readlink run/last-good)" = step-00000005
+            # Cut at step 7: step 6 was saved, and step 7's loss was computed with its parameters.
+            pack --cursor "$(ckpt-tool get run/latest cursor)" --limit 2 | head -c -40 | learn --resume run --steps 9 && exit 1
+            test "$(readlink run/latest)" = step-00000007
+            test "$(readlink run/last-good)" = step-00000006
+            """)
+    }
+
+    @Test func aValidationStreamThatBreaksLosesNothing() throws {
+        try expectWell(
+            """
+            head -c -9 validation.batches > torn
+            refused 65 torn bash -c 'tok-pack --rows 4 --length 32 --seed 3 --epochs forever data | train-step --quiet \\
+                --run run --model model.json --steps 9 --validation torn --eval-every 6'
+            grep -q 'step 6 is saved' errors
+            test "$(ckpt-tool get run/latest step)" = 6
+            """)
+    }
+
+    @Test func whatDoesNotFitTheModelIsToldBeforeTraining() throws {
+        try expectWell(
+            """
+            tok-pack --rows 1 --length 33 --limit 1 data > long
+            pack --limit 3 > stream
+            refused 65 'rows of 33' learn --run a --model model.json --steps 2 --validation long < stream
+            refused 65 'rows of 33' learn --run b --model model.json --steps 2 < long
+            sed 's/257/256/' model.json > small.json
+            refused 65 'ids up to 256' learn --run c --model small.json --steps 2 < stream
+            sed 's/"n_embd": 16/"n_embd": 65536/; s/"n_head": 2/"n_head": 1024/' model.json > huge.json
+            refused 65 'MiB of memory' learn --run d --model huge.json --steps 2 < stream
+            sed 's/"n_embd": 16/"n_embd": 1024/; s/"n_head": 2/"n_head": 16/; s/"n_layer": 1/"n_layer": 6/' model.json > large.json
+            refused 65 'MiB of memory' bash -c 'ulimit -v 1000000
+                train-step --quiet --run e --model large.json --steps 2 < stream'
+            learn --run f --model model.json --steps 0 < /dev/null
+            mkdir hollow && cp f/latest/model.safetensors hollow && cp huge.json hollow/config.json
+            refused 65 'has shape' ckpt-tool evaluate hollow < stream
+            refused 65 'has shape' ckpt-tool sample hollow --ids 1
+            """)
+    }
+
+    @Test func aRecipeMayBeRepeatedButNotChanged() throws {
+        try expectWell(
+            """
+            recipe="--seed 4 --warmup 2 --clip 0 --learning-rate 1e-3"
+            pack | learn --run run --model model.json --schedule-steps 4 $recipe
+            test "$(ckpt-tool get run/latest step)" = 4
+            pack --cursor "$(ckpt-tool get run/latest cursor)" | learn --resume run --steps 6 $recipe
+            refused 64 'warmup is 3, the run.s recipe has 2' learn --resume run --warmup 3 < /dev/null
+            refused 64 'needs --steps' learn --run new --model model.json < /dev/null
+            refused 64 'learning rate' learn --run new --model model.json --steps 1 --learning-rate 1e20 < /dev/null
+            refused 64 'weight decay' learn --run new --model model.json --steps 1 --weight-decay 1e300 < /dev/null
+            refused 64 'beta2' learn --run new --model model.json --steps 1 --beta2 0.5 < /dev/null
+            cp model.json config.json
+            refused 64 "named 'config.json'" learn --run new --model model.json --steps 1 --tokenizer config.json < /dev/null
+            """)
+    }
+
+    @Test func aStreamThatBeginsElsewhereIsToldTheCursor() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model model.json --steps 2 --save-every 1
+            # The latest checkpoint is damaged: an older one is gone back to, whose cursor a shell cannot know.
+            printf x | dd of=run/step-00000002/model.safetensors bs=1 conv=notrunc \\
+                seek=$(($(stat -c %s run/step-00000002/model.safetensors) - 50)) 2> /dev/null
+            pack --cursor "$(ckpt-tool get run/latest cursor)" | learn --resume run --steps 4 2> errors && exit 1
+            grep -q 'passed over' errors
+            cursor=$(sed -n 's/^hint: tok-pack --cursor \\([^ ]*\\) .*/\\1/p' errors)
+            tok-pack --rows 4 --length 32 --seed 3 --epochs forever --cursor "$cursor" data | learn --resume run --steps 4
+            test "$(ckpt-tool get run/latest step)" = 4
+            """)
+    }
+
+    @Test func gradientsAreWrittenUnderTheParametersNames() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model model.json --steps 2 --dump-gradients out/gradients
+            test "$(ls out/gradients | tr '\\n' ' ')" = 'step-00000001.safetensors step-00000002.safetensors '
+            mkdir as && cp run/latest/config.json as && cp out/gradients/step-00000002.safetensors as/model.safetensors
+            ckpt-tool list run/latest > names
+            ckpt-tool list as | cmp - names
+            head -c 300 out/gradients/step-00000002.safetensors | grep -q '"gradient_norm":"[0-9.]*","loss":"[0-9.]*","step":"2"'
+            """)
+    }
+}
