@@ -98,6 +98,7 @@ let package = Package(
         tests(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
+        tests("MillraceTests", ["Millrace"]),
         tests("ToolTests", ["CommandLine", "Checkpoints", "Bytes"]),
     ],
     swiftLanguageModes: [.v6],

@@ -46,7 +46,7 @@ struct PlotLayout {
             <path class="grid" d="\(grid)"/>
             <path class="frame" d="M\(pixel(left)) \(pixel(top))V\(pixel(bottom))H\(pixel(right))"/>
             \(labels)<text x="\(pixel((left + right) / 2))" y="\(pixel(bottom + 44))" text-anchor="middle">\(escaped(xTitle))</text>
-            <text transform="translate(20 \(middle)) rotate(-90)" text-anchor="middle">\(escaped(yTitle))</text>
+            <text transform="translate(20 \(middle)) rotate(-90)" text-anchor="middle">\(escaped(shortened(yTitle, to: 48)))</text>
 
             """
     }
@@ -143,7 +143,8 @@ private struct Box {
 /// The least and the greatest, or nil of nothing.
 private func extent(_ values: some Sequence<Double>) -> ClosedRange<Double>? {
     var range: ClosedRange<Double>?
-    for value in values where value.isFinite {
+    // Within bounds whose difference is finite too.
+    for value in values.lazy.map({ min(max($0, -1e300), 1e300) }) where value.isFinite {
         range = range.map { min($0.lowerBound, value)...max($0.upperBound, value) } ?? value...value
     }
     return range
