@@ -51,19 +51,6 @@ import Testing
         }
     }
 
-    @Test func bitsDoNotDependOnThreadsOrInstructionSet() throws {
-        let c = try configuration(vocabulary: 70, hidden: 48, inner: 80, headSize: 16)
-        let sample = SampleBatch(rows: 5, length: 37, vocabulary: 70)
-        let first = try step(c, sample, split: [5], engine: Engine(threads: 1, instructionSet: .scalar))
-        for set in InstructionSet.supported {
-            for threads in 1...3 {
-                let engine = try Engine(threads: threads, instructionSet: set)
-                #expect(try step(c, sample, split: [5], engine: engine) == first, "\(set) \(threads)")
-                #expect(try step(c, sample, split: [2, 3], engine: engine) == first, "\(set) \(threads) 2+3")
-            }
-        }
-    }
-
     @Test func lanesAddUpTheSameForEverySplitAndAreARecipeOfTheirOwn() throws {
         let c = try configuration(vocabulary: 70, hidden: 48, inner: 80, headSize: 16)
         let sample = SampleBatch(rows: 8, length: 37, vocabulary: 70)

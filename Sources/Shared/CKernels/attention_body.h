@@ -18,16 +18,8 @@ enum { TILE_ROWS = 4, TILE_VECTORS = 1 };
 enum { TILE_ROWS = 6, TILE_VECTORS = 1 };  // a vector is 2 of 16 (AVX2) or 4 of 32 (NEON) registers
 #endif
 
-INLINE int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t larger_of(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t rounded_up_16(int64_t x) { return (x + 15) / 16 * 16; }
-INLINE f16 load_row(const float *p, int64_t left) { return left >= 16 ? load16(p) : load_partial(p, left, 0.0f); }
-INLINE void store_row(float *p, f16 v, int64_t left) {
-    if (left >= 16)
-        store16(p, v);
-    else
-        store_partial(p, v, left);
-}
 
 // MARK: c (rows, lanes) = or += a (rows, depth) · b (depth, lanes), each output one chain of fma in order of depth
 

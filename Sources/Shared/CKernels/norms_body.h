@@ -2,16 +2,6 @@
 // (element i to lane i mod 16) and then the fixed tree; sums over rows run in order of the rows, one column a lane, from 0
 // in each period. A task's extent is fixed (kernel_tables.h).
 
-INLINE int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
-/// 16 floats, or what is `left` of them and zeros.
-INLINE f16 load_row(const float *p, int64_t left) { return left >= 16 ? load16(p) : load_partial(p, left, 0.0f); }
-INLINE void store_row(float *p, f16 v, int64_t left) {
-    if (left >= 16)
-        store16(p, v);
-    else
-        store_partial(p, v, left);
-}
-
 /// Where a row begins: row r is head r mod heads of token r / heads; tokens are `stride` floats apart.
 INLINE int64_t row_offset(int64_t row, int64_t heads, int64_t stride, int64_t c) {
     return heads == 1 ? row * stride : row / heads * stride + row % heads * c;

@@ -51,3 +51,12 @@ INLINE f16 load_partial(const float *p, int64_t count, float fill) {
     return load16(s);
 }
 INLINE void store_partial(float *p, f16 v, int64_t count) { memcpy(p, &v, (size_t)count * sizeof(float)); }
+INLINE int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
+/// 16 floats, or what is `left` of them and zeros.
+INLINE f16 load_row(const float *p, int64_t left) { return left >= 16 ? load16(p) : load_partial(p, left, 0.0f); }
+INLINE void store_row(float *p, f16 v, int64_t left) {
+    if (left >= 16)
+        store16(p, v);
+    else
+        store_partial(p, v, left);
+}
