@@ -15,6 +15,21 @@ func smallHead(type: TokenType = .u16, endOfDocument: UInt32? = 256) -> StreamHe
         epochs: 1, crossDocument: false, start: Cursor(recipe: "0123456789abcdef").description)
 }
 
+/// The order digest after `batches`, by the page: targets as wide as in BTCH, then segment ends, row after row.
+func orderDigest(_ batches: [TokenBatch], type: TokenType = .u16) -> OrderDigest {
+    var digest = OrderDigest()
+    for batch in batches {
+        for (row, ends) in batch.segmentEnds.enumerated() {
+            guard let last = ends.last else { continue }
+            let targets = Array(batch.targets[row * batch.length..<row * batch.length + Int(last)])
+            var bytes = type == .u16 ? targets.map { UInt16($0) }.littleEndianBytes : targets.littleEndianBytes
+            for end in ends { bytes.append(littleEndian: UInt32(end)) }
+            digest.append(rowChecksum: CRC32C.checksum(bytes))
+        }
+    }
+    return digest
+}
+
 func smallBatches() -> [TokenBatch] {
     (0..<3).map { index in
         var cursor = Cursor(recipe: "0123456789abcdef")
@@ -30,13 +45,15 @@ func smallBatches() -> [TokenBatch] {
 func smallStream(type: TokenType = .u16) throws -> [UInt8] {
     let sink = MemorySink()
     let writer = try BatchStreamWriter(sink, head: smallHead(type: type))
-    let batches = smallBatches()
-    for batch in batches { try writer.write(batch) }
-    try writer.finish(
-        StreamEnd(
-            batches: 3, rows: 6, ledger: Ledger(tokensIn: 27, emitted: 27, padded: 3, leftOver: 0),
-            orderDigest: OrderDigest(), cursor: batches[2].cursor))
+    for batch in smallBatches() { try writer.write(batch) }
+    try writer.finish(smallEnd(type: type))
     return sink.bytes
+}
+
+func smallEnd(type: TokenType = .u16) -> StreamEnd {
+    StreamEnd(
+        batches: 3, rows: 6, ledger: Ledger(tokensIn: 27, emitted: 27, padded: 3, leftOver: 0),
+        orderDigest: orderDigest(smallBatches(), type: type), cursor: smallBatches()[2].cursor)
 }
 
 /// Reads a whole stream.
@@ -125,7 +142,8 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
         ("vocabulary_size", 0), ("vocabulary_size", 65537), ("vocabulary_size", 256), ("end_of_document", 257),
         ("end_of_document", -1), ("end_of_document", "x"), ("tokenizer", 3), ("dataset", "abc"), ("recipe", "0123"),
         ("recipe", "0123456789ABCDEF"), ("seed", -1), ("epochs", 0), ("cross_document", 1), ("rank", 1), ("world", 0),
-        ("start", ""), ("start", "a b"), ("start", "1:\u{1b}[2J"), ("format", "millrace-dataset"), ("order", 3),
+        ("start", ""), ("start", "a b"), ("start", "1:\u{1b}[2J"), ("before", 0), ("before", "x"),
+        ("format", "millrace-dataset"), ("order", 3),
     ]) func hostileHead(key: String, value: JSON) throws {
         var object = try #require(smallHead().json.objectValue)
         object[key] = value
@@ -145,9 +163,11 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
 
     /// Each damage goes through a frame with a right check, so that only the meaning can give it away.
     @Test func hostileBatches() throws {
-        let head = frame("HEAD", Array(smallHead().json.compact.utf8))
+        var smallHead = smallHead()
+        smallHead.before.batches = 1
+        let head = frame("HEAD", Array(smallHead.json.compact.utf8))
         let sink = MemorySink()
-        let writer = try BatchStreamWriter(sink, head: smallHead())
+        let writer = try BatchStreamWriter(sink, head: smallHead)
         try writer.write(smallBatches()[1])
         let payload = Array(sink.bytes[(head.count + 8)..<(sink.bytes.count - 4)])
         #expect(faultOfReading(head + frame("BTCH", payload))?.message.contains("without DONE") == true)
@@ -188,21 +208,88 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
         #expect(faultOfReading(sink.bytes)?.message.contains("batch 2 follows batch 0") == true)
     }
 
+    /// HEAD, BTCH 1, BTCH 2, DONE, every check right: it was once taken for a whole epoch.
+    @Test func aStreamWithoutItsFirstBatchesIsRefused() throws {
+        let head = frame("HEAD", Array(smallHead().json.compact.utf8))
+        let done = frame("DONE", Array(smallEnd().json.compact.utf8))
+        for lost in 1...3 {
+            let sink = MemorySink()
+            let writer = try BatchStreamWriter(sink, head: smallHead())
+            for batch in smallBatches().dropFirst(lost) { try writer.write(batch) }
+            let fault = try #require(faultOfReading(sink.bytes + done))
+            #expect(fault.kind == .badData)
+            #expect(
+                fault.message.contains(
+                    lost < 3
+                        ? "the first batch has index \(lost), expected 0 as in HEAD"
+                        : "DONE counts 3 batches, expected 0: those of HEAD and of the batches since; no batch was read"
+                ))
+        }
+        #expect(faultOfReading(head + done)?.kind == .badData)
+    }
+
+    /// A stream that goes on behind a cursor counts from what HEAD says of it.
+    @Test func aLaterStreamCountsFromItsHead() throws {
+        let batches = smallBatches()
+        var head = smallHead()
+        head.start = batches[0].cursor
+        (head.before.batches, head.before.rows, head.before.emitted, head.before.padded) = (1, 2, 9, 1)
+        head.before.orderDigest = orderDigest([batches[0]])
+        func bytes(_ head: StreamHead) throws -> [UInt8] {
+            let sink = MemorySink()
+            let writer = try BatchStreamWriter(sink, head: head)
+            for batch in batches.dropFirst() { try writer.write(batch) }
+            try writer.finish(smallEnd())
+            return sink.bytes
+        }
+        #expect(try readAll(try bytes(head)).batches.count == 2)
+        head.before.orderDigest = OrderDigest()
+        #expect(faultOfReading(try bytes(head))?.message.contains("the order digest in DONE") == true)
+        head.before.padded = 2
+        #expect(faultOfReading(try bytes(head))?.message.contains("HEAD counts 2 rows of 5 positions") == true)
+    }
+
+    /// The same rows, counts and cursors in every frame, but another token: only the digest can tell.
+    @Test func anotherTokenIsNoticed() throws {
+        var batches = smallBatches()
+        batches[1].targets[3] = 77
+        let sink = MemorySink()
+        let writer = try BatchStreamWriter(sink, head: smallHead())
+        for batch in batches { try writer.write(batch) }
+        try writer.finish(smallEnd())
+        #expect(faultOfReading(sink.bytes)?.message.contains("the order digest in DONE") == true)
+    }
+
+    /// Masks are nobody's count: a stream may be given others and keep its HEAD, its cursors and its DONE.
+    @Test func otherLossMasksAreAccepted() throws {
+        let sink = MemorySink()
+        let writer = try BatchStreamWriter(sink, head: smallHead())
+        for var batch in smallBatches() {
+            batch.lossMask = (0..<10).map { $0 % 3 == 0 }
+            try writer.write(batch)
+        }
+        try writer.finish(smallEnd())
+        #expect(try readAll(sink.bytes).batches[0].lossPositions == 3)
+    }
+
     @Test func doneMustAgree() throws {
         let batches = smallBatches()
         let sink = MemorySink()
         let writer = try BatchStreamWriter(sink, head: smallHead())
         for batch in batches { try writer.write(batch) }
-        let good = StreamEnd(
-            batches: 3, rows: 6, ledger: Ledger(tokensIn: 27, emitted: 27, padded: 3, leftOver: 0),
-            orderDigest: OrderDigest(), cursor: batches[2].cursor)
+        let good = smallEnd()
         func reason(_ change: (inout StreamEnd) -> Void) -> String {
             var end = good
             change(&end)
             return faultOfReading(sink.bytes + frame("DONE", Array(end.json.compact.utf8)))?.message ?? "accepted"
         }
         #expect(reason { _ in } == "accepted")
-        #expect(reason { $0.batches = 4 }.contains("DONE counts 4 batches"))
+        #expect(reason { $0.batches = 4 }.contains("DONE counts 4 batches, expected 3"))
+        #expect(reason { ($0.rows, $0.ledger.padded) = (7, 8) }.contains("DONE counts 7 rows, expected 6"))
+        #expect(
+            reason { $0.ledger = Ledger(tokensIn: 26, emitted: 26, padded: 4, leftOver: 0) }
+                .contains("DONE counts 26 emitted tokens, expected 27"))
+        #expect(reason { $0.orderDigest = OrderDigest() }.contains("the order digest in DONE is 0000"))
         #expect(reason { $0.rows = 5 }.contains("does not balance"))
         #expect(reason { $0.ledger.leftOver = 1 }.contains("does not balance"))
         #expect(reason { $0.ledger.emitted = Int.max }.contains("does not balance"))
@@ -235,7 +322,7 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
     @Test func roundTrip() throws {
         var cursor = Cursor(recipe: "0123456789abcdef")
         (cursor.epoch, cursor.block, cursor.row, cursor.batch) = (1, 2, 3, 4)
-        (cursor.rows, cursor.emitted, cursor.padded) = (Int.max, 6, 7)
+        (cursor.rows, cursor.emitted, cursor.padded) = (1 << 61, 6, 7)
         cursor.digest.append(rowChecksum: 5)
         #expect(try Cursor(parsing: cursor.description) == cursor)
         #expect(cursor.description.utf8.count <= 200)
@@ -243,7 +330,8 @@ func faultOfReading(_ bytes: [UInt8]) -> Fault? {
 
     @Test(arguments: [
         "", "1", "2:0:0", "hello", "1:0123456789abcdef:0:0:0:0:0:0:0:", "1:0123456789abcdef:0:0:-1:0:0:0:0:" + zeros,
-        "1:0123456789abcdef:0:0:0:0:0:0:99999999999999999999:" + zeros, "1:x:0:0:0:0:0:0:0:" + zeros,
+        "1:0123456789abcdef:0:0:0:0:0:0:99999999999999999999:" + zeros,
+        "1:0123456789abcdef:0:0:0:0:0:0:2305843009213693953:" + zeros, "1:x:0:0:0:0:0:0:0:" + zeros,
         "1:0123456789abcdef:0:0:0:0:0:0:0:" + zeros + ":", "1:0123456789abcdef:0:0: 0:0:0:0:0:" + zeros,
     ]) func nonsenseIsRefused(text: String) {
         #expect { try Cursor(parsing: text) } throws: { ($0 as? Fault)?.kind == .usage }

@@ -66,7 +66,7 @@ public final class BatchProducer {
             endOfDocument: source.endOfDocument, tokenizer: source.datasets[0].manifest.json["tokenizer"] ?? [:],
             dataset: source.digest, recipe: fingerprint, order: recipe.order.rawValue,
             packing: recipe.packing.rawValue, seed: recipe.seed, epochs: epochs, crossDocument: recipe.crossDocument,
-            start: start.description)
+            start: start.description, before: start.counts)
         if let reason = contradiction(in: start) {
             throw Fault(
                 .usage, "the cursor cannot be followed: \(reason)", hint: "copy it whole, as the stream carried it")

@@ -20,6 +20,8 @@ public struct BatchStreamReader {
     private let source: any ByteSource
     private var frames: FrameReader
     private var cursor: String
+    /// HEAD's counts and what came since.
+    private var counts: StreamCounts
 
     /// Reads HEAD.
     /// - Throws: `Fault` (bad data) when the stream does not begin with a sound HEAD.
@@ -36,10 +38,11 @@ public struct BatchStreamReader {
         }
         head = try StreamHead(parsing: frame.payload, name: source.name, base: 8)
         cursor = head.start
+        counts = head.before
     }
 
     /// The next batch, or nil after DONE.
-    /// - Throws: `Fault`: damage, a batch that contradicts HEAD, a stream that stopped.
+    /// - Throws: `Fault`: damage, a batch that contradicts HEAD, a batch that is missing, a stream that stopped.
     public mutating func next() throws(Fault) -> TokenBatch? {
         if end != nil { return nil }
         let offset = frames.offset
@@ -54,12 +57,15 @@ public struct BatchStreamReader {
         }
         switch frame.type {
         case .batch:
-            let batch = try TokenBatch(parsing: frame.payload, head: head, name: source.name, base: offset + 8)
-            if let lastGoodBatch, batch.index != lastGoodBatch + 1 {
+            let batch = try TokenBatch(
+                parsing: frame.payload, head: head, digest: &counts.orderDigest, name: source.name, base: offset + 8)
+            if batch.index != counts.batches {
                 throw .badData(
-                    source.name, byte: offset + 8, "batch \(batch.index) follows batch \(lastGoodBatch)")
+                    source.name, byte: offset + 8,
+                    lastGoodBatch.map { "batch \(batch.index) follows batch \($0)" }
+                        ?? "the first batch has index \(batch.index), expected \(counts.batches) as in HEAD")
             }
-            if batch.index == Int.max { throw .badData(source.name, byte: offset + 8, "batch index out of range") }
+            counts.add(batch)
             lastGoodBatch = batch.index
             cursor = batch.cursor
             return batch
@@ -73,10 +79,19 @@ public struct BatchStreamReader {
 
     private mutating func finish(_ frame: Frame, at offset: Int) throws(Fault) {
         let end = try StreamEnd(parsing: frame.payload, length: head.length, name: source.name, base: offset + 8)
-        if let lastGoodBatch, end.batches != lastGoodBatch + 1 {
+        for (what, stated, counted) in [
+            ("batches", end.batches, counts.batches), ("rows", end.rows, counts.rows),
+            ("emitted tokens", end.ledger.emitted, counts.emitted),
+            ("positions of padding", end.ledger.padded, counts.padded),
+        ] where stated != counted {
             throw .badData(
                 source.name, byte: offset + 8,
-                "DONE counts \(end.batches) batches, the last one has index \(lastGoodBatch)")
+                "DONE counts \(stated) \(what), expected \(counted): those of HEAD and of the batches since" + progress)
+        }
+        if end.orderDigest != counts.orderDigest {
+            throw .badData(
+                source.name, byte: offset + 8,
+                "the order digest in DONE is \(end.orderDigest), expected \(counts.orderDigest) of the rows that came")
         }
         if end.cursor != cursor {
             throw .badData(

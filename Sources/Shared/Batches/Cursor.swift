@@ -32,6 +32,14 @@ public struct Cursor: Sendable, Equatable, CustomStringConvertible {
         digest = OrderDigest()
     }
 
+    /// What a stream that begins here says in its HEAD.
+    var counts: StreamCounts {
+        var counts = StreamCounts()
+        (counts.batches, counts.rows, counts.emitted, counts.padded) = (batch, rows, emitted, padded)
+        counts.orderDigest = digest
+        return counts
+    }
+
     public var description: String {
         "1:\(recipe):\(epoch):\(block):\(row):\(batch):\(rows):\(emitted):\(padded):\(digest)"
     }
@@ -55,6 +63,7 @@ public struct Cursor: Sendable, Equatable, CustomStringConvertible {
             guard part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(part) else {
                 throw fault("\(quoted(part)) is not a number")
             }
+            if number > StreamCounts.maximum { throw fault("\(part) is more than a run can count") }
             numbers.append(number)
         }
         guard let digest = OrderDigest(parts[9]) else { throw fault("its digest is not 32 hexadecimal digits") }

@@ -30,11 +30,13 @@ public struct StreamHead: Sendable, Equatable {
     public var world: Int
     /// The cursor this stream begins at.
     public var start: String
+    /// What the run had counted there: what a reader adds its own counts to, because cursors are opaque to it.
+    public var before: StreamCounts
 
     public init(
         rows: Int, length: Int, type: TokenType, vocabularySize: Int, endOfDocument: UInt32?, tokenizer: JSON,
         dataset: Digest, recipe: String, order: String, packing: String, seed: UInt64, epochs: Int?,
-        crossDocument: Bool, rank: Int = 0, world: Int = 1, start: String
+        crossDocument: Bool, rank: Int = 0, world: Int = 1, start: String, before: StreamCounts = StreamCounts()
     ) {
         self.rows = rows
         self.length = length
@@ -52,6 +54,7 @@ public struct StreamHead: Sendable, Equatable {
         self.rank = rank
         self.world = world
         self.start = start
+        self.before = before
     }
 
     /// Payloads are at most this long, in bytes.
@@ -75,7 +78,7 @@ public struct StreamHead: Sendable, Equatable {
             "dataset": .string(dataset.description), "recipe": .string(recipe), "order": .string(order),
             "packing": .string(packing), "seed": JSON(seed), "epochs": epochs.map(JSON.integer) ?? .null,
             "cross_document": .bool(crossDocument), "rank": .integer(rank), "world": .integer(world),
-            "start": .string(start),
+            "start": .string(start), "before": before.json,
         ]
     }
 
@@ -131,6 +134,7 @@ public struct StreamHead: Sendable, Equatable {
         rank = try fields.integer("rank", in: 0...world - 1)
         start = try fields.string("start")
         if !Cursor.isWellSpelled(start) { throw fields.fault("\"start\" in HEAD is no cursor: \(quoted(start))") }
+        before = try StreamCounts(fields, length: length)
     }
 }
 

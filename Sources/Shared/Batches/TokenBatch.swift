@@ -58,8 +58,11 @@ extension TokenBatch {
     /// - Parameters:
     ///   - payload: of a BTCH frame, whose check has been verified.
     ///   - head: what the batch must agree with.
+    ///   - digest: of all rows before; this batch's are added.
     ///   - base: offset of the payload in the stream, for messages.
-    init(parsing payload: [UInt8], head: StreamHead, name: String, base: Int) throws(Fault) {
+    init(
+        parsing payload: [UInt8], head: StreamHead, digest: inout OrderDigest, name: String, base: Int
+    ) throws(Fault) {
         var fields = PayloadReader(payload: payload, name: name, base: base)
         let rawIndex: UInt64 = try fields.integer("batch index")
         guard let index = Int(exactly: rawIndex) else { throw fields.fault("batch index \(rawIndex) is out of range") }
@@ -68,17 +71,18 @@ extension TokenBatch {
         guard Cursor.isWellSpelled(cursorBytes) else {
             throw fields.fault("the cursor of batch \(index) is not 1 to 200 printable characters")
         }
-        try self.init(index: index, cursor: String(decoding: cursorBytes, as: UTF8.self), &fields, head)
+        try self.init(index: index, cursor: String(decoding: cursorBytes, as: UTF8.self), &fields, head, &digest)
     }
 
     /// - Parameter body: what a producer made for this head.
     init(index: Int, cursor: String, body: BatchBody, head: StreamHead) throws(Fault) {
         var fields = PayloadReader(payload: body.bytes, name: "batch \(index)", base: 0)
-        try self.init(index: index, cursor: cursor, &fields, head)
+        var digest = OrderDigest()
+        try self.init(index: index, cursor: cursor, &fields, head, &digest)
     }
 
     private init(
-        index: Int, cursor: String, _ fields: inout PayloadReader, _ head: StreamHead
+        index: Int, cursor: String, _ fields: inout PayloadReader, _ head: StreamHead, _ digest: inout OrderDigest
     ) throws(Fault) {
         self.index = index
         self.cursor = cursor
@@ -92,6 +96,7 @@ extension TokenBatch {
         if hasMask > 1 { throw fields.fault("the mask flag of batch \(index) is \(hasMask), expected 0 or 1") }
         let positions = head.rows * head.length
         inputs = try fields.ids(positions, head, "inputs of batch \(index)")
+        let firstTarget = fields.offset
         targets = try fields.ids(positions, head, "targets of batch \(index)")
         segmentEnds = []
         segmentEnds.reserveCapacity(head.rows)
@@ -100,6 +105,7 @@ extension TokenBatch {
             if count > head.length {
                 throw fields.fault("row \(row) of batch \(index) has \(count) segments in \(head.length) positions")
             }
+            let firstEnd = fields.offset
             let ends: [Int32] = try fields.integers(Int(count), "segment ends of batch \(index)")
             var previous: Int32 = 0
             for end in ends {
@@ -111,6 +117,12 @@ extension TokenBatch {
                 previous = end
             }
             segmentEnds.append(ends)
+            if previous > 0 {
+                let width = head.type.byteCount
+                let first = firstTarget + row * head.length * width
+                let ids = CRC32C.checksum(fields.payload, in: first..<first + Int(previous) * width)
+                digest.append(rowChecksum: CRC32C.checksum(fields.payload, in: firstEnd..<fields.offset, after: ids))
+            }
         }
         if hasMask == 1 {
             let bits = try fields.bytes((positions + 7) / 8, "loss mask of batch \(index)")
