@@ -359,8 +359,8 @@ private func countedDocuments(_ shards: [[Int]]) -> [[[UInt32]]] {
         first.limit = 2
         let parts = try first.stream([path]).end.cursor.split(separator: ":").map(String.init)
         for (part, value) in [
-            (2, "1"), (2, "9"), (3, "1"), (3, "9223372036854775807"), (4, "999999"), (5, "8"), (6, "7"),
-            (6, "9223372036854775807"), (7, "1"), (8, "1"), (2, "9223372036854775807"),
+            (2, "1"), (2, "9"), (3, "1"), (3, "2305843009213693952"), (4, "999999"), (5, "8"), (6, "7"),
+            (6, "2305843009213693952"), (7, "1"), (8, "1"), (2, "2305843009213693952"),
         ] {
             var changed = parts
             changed[part] = value

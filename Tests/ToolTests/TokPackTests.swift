@@ -160,6 +160,8 @@ import Testing
         ("--rows 100000 --length 100000", 64, "batches of 100000 × 100000 do not fit a frame of 1 GiB"),
         ("--cursor x", 64, "'x' is no cursor: its version is 'x', this program knows 1"),
         ("--to npy --epochs forever", 64, "a NumPy array cannot be without end"),
+        ("--to npy --epochs 9223372036854775807", 64, "the rows of this run leave 63 bits"),
+        ("--to npy --epochs 0 --limit 9223372036854775807", 64, "the rows of this run leave 63 bits"),
         ("nowhere", 66, "cannot open 'nowhere': no such dataset directory"),
     ]) func misuse(options: String, status: Int32, message: String) throws {
         let result = try shell("tok-pack --rows 4 --length 32 \(options) data")
@@ -179,6 +181,25 @@ import Testing
         #expect(
             result.errors.hasPrefix(
                 "tok-pack: the cursor belongs to another run: --seed is 0 in the cursor, 4 here\nhint: "))
+    }
+
+    /// Numbers near the end of 64 bits are refused before anything is added to them.
+    @Test(arguments: ["stream", "npy", "jsonl"]) func absurdCursorsAreRefused(form: String) throws {
+        let result = try shell(
+            """
+            recipe=$(pack --limit 1 | tok-pack inspect --json | head -n 1 | sed 's/.*"recipe":"//; s/".*//')
+            zeros=00000000000000000000000000000000 most=9223372036854775807
+            for place in $most:0:0:0:0:0:0 0:$most:0:0:0:0:0 0:0:$most:0:0:0:0 0:0:0:$most:0:0:0 0:0:0:0:$most:0:0 \\
+                0:0:0:0:0:$most:0 0:0:0:0:0:0:$most 0:0:0:0:288230376151711743:0:9223372036854775776 \\
+                0:0:1000000:1:4:0:128; do
+                for epochs in 0 1 $most; do
+                    pack --to \(form) --epochs $epochs --limit 1 --cursor 1:$recipe:$place:$zeros > out 2> said
+                    test $? = 64 && grep -q '^tok-pack: .*cursor' said && { test \(form) = stream || test ! -s out; } \\
+                        || { echo "$place, $epochs epochs: $(cat said)"; exit 1; }
+                done
+            done
+            """)
+        #expect(result.status == 0, "\(result.text)\(result.errors)")
     }
 
     @Test func damagedShardsAreNamedAndThereIsNoDone() throws {

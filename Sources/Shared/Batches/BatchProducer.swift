@@ -115,20 +115,43 @@ public final class BatchProducer {
     /// Rows that `run` will emit, padding of the last batch included; nil: without end. For best-fit it costs reading
     /// the document index.
     public func rowsToEmit() throws -> Int? {
-        var remaining: Int?
-        if let epochs = head.epochs {
+        var batches = limit
+        if head.epochs != nil || start.row > 0 {
             let layout = try RowLayout(reader)
-            var before = start.row
-            if recipe.order != .full {
-                for window in 0..<start.block {
-                    for block in blocks(epoch: start.epoch, window: window) { before += layout.rows(ofBlock: block) }
+            let before = try rowsBeforeStart(layout)
+            if let epochs = head.epochs {
+                let (rows, overflow) = (epochs - start.epoch).multipliedReportingOverflow(by: layout.rowCount)
+                // Rows that leave 63 bits are more than any limit.
+                if overflow && limit == nil { throw BatchProducer.uncountable }
+                if !overflow {
+                    let remaining = (rows - before) / head.rows + ((rows - before) % head.rows == 0 ? 0 : 1)
+                    batches = min(batches ?? remaining, remaining)
                 }
             }
-            let rows = (epochs - start.epoch) * layout.rowCount - before
-            remaining = (rows + head.rows - 1) / head.rows
         }
-        let batches = [remaining, limit].compactMap { $0 }.min()
-        return batches.map { $0 * head.rows }
+        guard let batches else { return nil }
+        let (rows, overflow) = batches.multipliedReportingOverflow(by: head.rows)
+        if overflow { throw BatchProducer.uncountable }
+        return rows
+    }
+
+    /// Rows of the epoch that the cursor has behind it.
+    private func rowsBeforeStart(_ layout: RowLayout) throws(Fault) -> Int {
+        func rows(ofWindow window: Int) -> Int {
+            if recipe.order == .full { return layout.rowCount }
+            return blocks(epoch: start.epoch, window: window).reduce(0) { $0 + layout.rows(ofBlock: $1) }
+        }
+        if start.row > 0 { try BatchProducer.check(row: start.row, of: rows(ofWindow: start.block)) }
+        return (0..<start.block).reduce(start.row) { $0 + rows(ofWindow: $1) }
+    }
+
+    private static let uncountable = Fault(
+        .usage, "the rows of this run leave 63 bits", hint: "give smaller --epochs or --limit")
+
+    private static func check(row: Int, of rows: Int) throws(Fault) {
+        if row >= rows {
+            throw Fault(.usage, "the cursor cannot be followed: row \(row) of \(rows) in its window")
+        }
     }
 
     // MARK: Running
@@ -283,10 +306,7 @@ public final class BatchProducer {
 
         /// Enters an opened source into the books; on a resume only what the cursor has not counted.
         private mutating func count(_ source: any RowSource) throws {
-            if place.row > 0 && place.row >= source.rowCount {
-                throw Fault(
-                    .usage, "the cursor cannot be followed: row \(place.row) of \(source.rowCount) in its window")
-            }
+            if place.row > 0 { try BatchProducer.check(row: place.row, of: source.rowCount) }
             if place.row == 0 {
                 tokensIn += source.tokenCount
             } else if let before = source.realPositions(before: place.row) {

@@ -51,7 +51,9 @@ public final class TokenSource: Sendable {
         for (number, dataset) in datasets.enumerated() {
             for (shard, record) in dataset.manifest.shards.enumerated() where record.tokens > 0 {
                 let (sum, overflow) = total.addingReportingOverflow(record.tokens)
-                if overflow { throw .badData(dataset.path, "the number of tokens leaves 63 bits") }
+                if overflow || sum > StreamCounts.maximum {
+                    throw .badData(dataset.path, "more tokens than a run can count")
+                }
                 total = sum
                 shardTokens.append(record.tokens)
                 origins.append((number, shard))
