@@ -28,15 +28,33 @@ import Testing
     @Test func memoryDoesNotGrowWithTime() throws {
         try expectWell(
             """
-            peak() { python3 -c 'if True:
-                import resource, subprocess, sys
-                subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-                print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' \
-                tok-pack --rows 4 --length 256 --epochs forever --order $1 --limit $2 --threads 2 data; }
+            \(TokPackTests.peak)
+            peak() { peak_of tok-pack --rows 4 --length 256 --epochs forever --order $1 --limit $2 --threads 2 data; }
             for order in window full; do
                 short=$(peak $order 2000) long=$(peak $order 80000)
                 test $long -lt $((short * 5 / 4 + 4096)) || { echo "$order: $short kB, then $long kB"; exit 1; }
             done
+            """)
+    }
+
+    /// `peak_of COMMAND…`: the most memory it held, in kB.
+    private static let peak = """
+        peak_of() { python3 -c 'if True:
+            import resource, subprocess, sys
+            subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+            print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@"; }
+        """
+
+    /// A batch of `--order full` once held a block of the dataset for each of its rows.
+    @Test func memoryDoesNotGrowWithRowsTimesBlock() throws {
+        try expectWell(
+            """
+            \(TokPackTests.peak)
+            # 100 blocks of 524,288 ids: a gigabyte of them would once have been held, now what is kept of them is bounded.
+            head -c 104857600 /dev/zero | tok-shard --format ids-u16 --vocab-size 257 --output zeros -
+            peak() { peak_of tok-pack --rows $1 --length 64 --order full --limit 2 --threads 2 zeros; }
+            few=$(peak 4) many=$(peak 1024)
+            test $many -lt 131072 && test $((many - few)) -lt 65536 || { echo "4 rows: $few kB, 1024 rows: $many kB"; exit 1; }
             """)
     }
 

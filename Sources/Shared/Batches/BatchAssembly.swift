@@ -4,14 +4,23 @@
 internal import Bytes
 internal import Tokens
 
-/// The rows of one batch: stretches of row sources, in order. Rows that are missing become padding.
+/// The rows of the batches that one job assembles: stretches of row sources, in order, and how many of their rows go
+/// into each batch. Rows that are missing there become padding.
 struct BatchPlan: Sendable {
-    var stretches: [(source: any RowSource, rows: Range<Int>)] = []
-    var rowCount = 0
+    private(set) var stretches: [(source: any RowSource, rows: Range<Int>)] = []
+    private(set) var batchRows: [Int] = []
 
+    mutating func beginBatch() { batchRows.append(0) }
+
+    /// Adds rows to the last batch.
     mutating func append(_ source: any RowSource, _ rows: Range<Int>) {
-        stretches.append((source, rows))
-        rowCount += rows.count
+        batchRows[batchRows.count - 1] += rows.count
+        // Rows that go on where the last ones ended are of the same source: another one begins at 0.
+        if let last = stretches.last, rows.lowerBound > 0, last.rows.upperBound == rows.lowerBound {
+            stretches[stretches.count - 1].rows = last.rows.lowerBound..<rows.upperBound
+        } else {
+            stretches.append((source, rows))
+        }
     }
 }
 
@@ -31,12 +40,18 @@ struct BatchShape: Sendable {
     var endOfDocument: UInt32?
     var crossDocument: Bool
 
-    func assemble(_ plan: BatchPlan, tools: WorkerTools) throws -> AssembledBatch {
+    func assemble(_ plan: BatchPlan, tools: WorkerTools) throws -> [AssembledBatch] {
         var blocks: [(block: PackedBlock, row: Int)] = []
-        blocks.reserveCapacity(rows)
-        for stretch in plan.stretches {
-            for index in stretch.rows { blocks.append(try stretch.source.row(at: index, tools: tools)) }
+        blocks.reserveCapacity(plan.batchRows.count * rows)
+        for stretch in plan.stretches { blocks += try stretch.source.rows(stretch.rows, tools: tools) }
+        var first = 0
+        return plan.batchRows.map { count in
+            defer { first += count }
+            return assemble(blocks[first..<first + count])
         }
+    }
+
+    private func assemble(_ blocks: ArraySlice<(block: PackedBlock, row: Int)>) -> AssembledBatch {
         let width = type.byteCount
         var bytes: [UInt8] = []
         bytes.reserveCapacity(9 + rows * (length * 2 * width + 4 + 64))
@@ -102,7 +117,7 @@ struct BatchShape: Sendable {
         }
     }
 
-    private func appendLossMask(_ blocks: [(block: PackedBlock, row: Int)], to bytes: inout [UInt8]) {
+    private func appendLossMask(_ blocks: ArraySlice<(block: PackedBlock, row: Int)>, to bytes: inout [UInt8]) {
         let first = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: (rows * length + 7) / 8))
         for (number, (block, row)) in blocks.enumerated() {

@@ -186,7 +186,7 @@ public final class BatchProducer {
         private var current: (any RowSource)?
         private var ahead: (epoch: Int, window: Int, blocks: [Ticket<PackedBlock>])?
         private var layout: RowLayout?
-        private let kept = Monitor(RecentValues<Int, PackedBlock>(capacity: EpochRows.keptTokens))
+        private let kept = Monitor(RecentValues<Int, PackedBlock>(capacity: EpochRows.keptBytes))
         private var tokensIn = 0
         private var planned = 0
         private var inFlight = Deque<(ticket: Chunk, ends: [Place])>()
@@ -198,7 +198,8 @@ public final class BatchProducer {
             shape = BatchShape(
                 rows: head.rows, length: head.length, type: head.type, endOfDocument: head.endOfDocument,
                 crossDocument: head.crossDocument)
-            chunkBatches = max(1, (1 << 16) / (head.rows * head.length))
+            // With `full` a job reads a block for every few rows: more rows a job, fewer readings of a block.
+            chunkBatches = max(1, (1 << (producer.recipe.order == .full ? 18 : 16)) / (head.rows * head.length))
             cursor = producer.start
             place = Place(epoch: cursor.epoch, window: cursor.block, row: cursor.row)
             tokensIn = cursor.emitted
@@ -223,25 +224,24 @@ public final class BatchProducer {
 
         /// Hands the next few batches to the workers. False when there are none.
         private mutating func planChunk(emit: (EncodedBatch) throws -> Void) throws -> Bool {
-            var plans: [BatchPlan] = []
+            var plan = BatchPlan()
             var ends: [Place] = []
-            while plans.count < chunkBatches, planned < producer.limit ?? .max {
-                var plan = BatchPlan()
-                while plan.rowCount < shape.rows, let source = try openSource(emit) {
-                    let count = min(shape.rows - plan.rowCount, source.rowCount - place.row)
+            while ends.count < chunkBatches, planned < producer.limit ?? .max {
+                var missing = shape.rows
+                while missing > 0, let source = try openSource(emit) {
+                    if missing == shape.rows { plan.beginBatch() }
+                    let count = min(missing, source.rowCount - place.row)
                     plan.append(source, place.row..<place.row + count)
+                    missing -= count
                     place.row += count
                     if place.row == source.rowCount { try closeSource() }
                 }
-                if plan.rowCount == 0 { break }
-                plans.append(plan)
+                if missing == shape.rows { break }
                 ends.append(place)
                 planned += 1
             }
-            if plans.isEmpty { return false }
-            let ticket = pool.submit(urgent: true) { [shape, plans] tools in
-                try plans.map { try shape.assemble($0, tools: tools) }
-            }
+            if ends.isEmpty { return false }
+            let ticket = pool.submit(urgent: true) { [shape, plan] tools in try shape.assemble(plan, tools: tools) }
             inFlight.append((ticket, ends))
             return true
         }

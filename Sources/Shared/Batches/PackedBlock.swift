@@ -37,6 +37,26 @@ struct PackedBlock: Sendable {
 
     var rowCount: Int { firstPieces.count - 1 }
 
+    /// What it takes in memory.
+    var byteCount: Int {
+        tokens.count + pieces.count * MemoryLayout<Piece>.stride + firstPieces.count * MemoryLayout<Int>.stride
+    }
+
+    /// A block of one row that holds nothing else. Its pieces lie one behind the other, each with the token before it.
+    func copy(ofRow row: Int) -> PackedBlock {
+        var bytes: [UInt8] = []
+        let pieces = pieces[firstPieces[row]..<firstPieces[row + 1]]
+        bytes.reserveCapacity((pieces.reduce(0) { $0 + $1.count + 1 }) * width)
+        var copies: [Piece] = []
+        copies.reserveCapacity(pieces.count)
+        for piece in pieces {
+            copies.append(
+                Piece(start: bytes.count / width, count: piece.count, startsDocument: piece.startsDocument))
+            bytes.append(contentsOf: tokens[(piece.start - start) * width..<(piece.end - start + 1) * width])
+        }
+        return PackedBlock(tokens: bytes, start: 0, width: width, rows: [copies])
+    }
+
     /// Real positions of a row.
     func realPositions(ofRow row: Int) -> Int {
         var count = 0

@@ -8,8 +8,8 @@ protocol RowSource: Sendable {
     var rowCount: Int { get }
     /// Real positions of all rows.
     var tokenCount: Int { get }
-    /// The block that holds row `index` of the order, and the row's number in it.
-    func row(at index: Int, tools: WorkerTools) throws -> (block: PackedBlock, row: Int)
+    /// For each of the rows `range` of the order a block that holds it, and the row's number in that.
+    func rows(_ range: Range<Int>, tools: WorkerTools) throws -> [(block: PackedBlock, row: Int)]
     /// Real positions of the rows before `index`; nil when only reading them would tell.
     func realPositions(before index: Int) -> Int?
 }
@@ -47,7 +47,7 @@ struct WindowRows: RowSource {
         return (blocks[block], row - firstRows[block])
     }
 
-    func row(at index: Int, tools: WorkerTools) -> (block: PackedBlock, row: Int) { place(index) }
+    func rows(_ range: Range<Int>, tools: WorkerTools) -> [(block: PackedBlock, row: Int)] { range.map(place) }
 
     func realPositions(before index: Int) -> Int? {
         var count = 0
@@ -59,10 +59,10 @@ struct WindowRows: RowSource {
     }
 }
 
-/// Every row of an epoch in one permutation; blocks are read when a row of theirs is due and the last ones are kept.
+/// Every row of an epoch in one permutation; blocks are read when rows of theirs are due and the last ones are kept.
 struct EpochRows: RowSource {
-    /// Tokens of the blocks kept: 32 MiB of u16 ids.
-    static let keptTokens = 1 << 24
+    /// Bytes of the blocks kept.
+    static let keptBytes = 1 << 25
 
     private let reader: BlockReader
     private let layout: RowLayout
@@ -83,14 +83,28 @@ struct EpochRows: RowSource {
     var rowCount: Int { layout.rowCount }
     var tokenCount: Int { reader.source.tokenCount }
 
-    func row(at index: Int, tools: WorkerTools) throws -> (block: PackedBlock, row: Int) {
-        let row = permutation(index)
-        let number = lastIndex(notAbove: row, in: layout.firstRows)
-        let place = row - layout.firstRows[number]
-        if let block = kept.update({ $0[number] }) { return (block, place) }
+    /// Rows come from all over the epoch. They are visited block by block, each block is read once, and what a row needs
+    /// of it is copied out: holding the blocks until the batch is made would take memory of rows × block.
+    func rows(_ range: Range<Int>, tools: WorkerTools) throws -> [(block: PackedBlock, row: Int)] {
+        let wanted = range.map { permutation($0) }
+        var copies = [PackedBlock?](repeating: nil, count: wanted.count)
+        var open: (number: Int, block: PackedBlock)?
+        for index in wanted.indices.sorted(by: { wanted[$0] < wanted[$1] }) {
+            let number = lastIndex(notAbove: wanted[index], in: layout.firstRows)
+            if open?.number != number {
+                open = nil  // let it go before the next one comes
+                open = (number, try block(number, tools: tools))
+            }
+            copies[index] = open?.block.copy(ofRow: wanted[index] - layout.firstRows[number])
+        }
+        return copies.map { ($0!, 0) }
+    }
+
+    private func block(_ number: Int, tools: WorkerTools) throws -> PackedBlock {
+        if let block = kept.update({ $0[number] }) { return block }
         let block = try reader.read(number, using: tools.decompressor)
-        kept.update { $0.insert(block, for: number, cost: block.tokenCount) }
-        return (block, place)
+        kept.update { $0.insert(block, for: number, cost: block.byteCount) }
+        return block
     }
 
     func realPositions(before index: Int) -> Int? { index == 0 ? 0 : nil }
