@@ -74,6 +74,26 @@ struct TokShardErrorTests {
         try expectError("cat none", status: 66, "cannot open 'none': no such dataset directory")
     }
 
+    /// With descriptor 2 closed, messages once went into the first file that was opened.
+    @Test func closedDescriptorsAreNobodysFile() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                #"""
+                mkfifo pipe; exec 3<> pipe
+                tok-shard --tokenizer bytes --output d pipe 0<&- 1>&- 2>&- & shard=$!
+                until [ -e d/ingest.json ]; do sleep 0.01; done
+                for number in 0 1 2; do readlink /proc/$shard/fd/$number; done
+                kill $shard; wait $shard
+                echo x > f
+                tok-shard --tokenizer bytes --output e - 0<&-; echo $?
+                tok-shard --tokenizer bytes --output g f && tok-shard cat g 1>&-; echo $?
+                """#, directory: path)
+            #expect(result.text == "/dev/null\n/dev/null\n/dev/null\n74\n74\n")
+            #expect(result.errors.contains("cannot read 'standard input': Bad file descriptor"))
+            #expect(result.errors.contains("cannot write 'standard output': Bad file descriptor"))
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

@@ -3,6 +3,7 @@
 
 public import ArgumentParser
 private import Bytes
+private import SystemPackage
 
 #if canImport(Glibc)
     private import Glibc
@@ -20,6 +21,7 @@ public let millraceVersion = "0.1.0"
 extension Tool {
     /// Parses the arguments, runs the command and exits.
     public static func main() {
+        StandardStreams.open()
         _ = signal(SIGPIPE, SIG_IGN)
         endProcess(run(Array(Swift.CommandLine.arguments.dropFirst())).rawValue)
     }
@@ -66,6 +68,19 @@ extension Tool {
         }
         StandardError.writeLine("\(toolName): unexpected error: \(error)")
         return .bug
+    }
+}
+
+/// Descriptors 0 to 2 of the process.
+private enum StandardStreams {
+    /// A parent may have closed some of them, and the next file we open would get such a number: messages would be
+    /// written into a checkpoint. They are given to /dev/null, opened the wrong way round, so that reading standard input
+    /// and writing standard output still fail as they would have.
+    static func open() {
+        for number: Int32 in 0...2 where fcntl(number, F_GETFD) < 0 {
+            // The lowest free number is the one that is missing.
+            _ = try? FileDescriptor.open(FilePath("/dev/null"), number == 0 ? .writeOnly : .readOnly)
+        }
     }
 }
 
