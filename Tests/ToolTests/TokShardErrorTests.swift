@@ -94,6 +94,20 @@ struct TokShardErrorTests {
         }
     }
 
+    @Test(arguments: ["---", "--", "-", "--output", "-x", "===", "--split-on"])
+    func anyLineIsASeparator(separator: String) throws {
+        try withTemporaryDirectory { path in
+            try writeFile("a\n\(separator)\nb\n", to: path + "/t")
+            let result = try runShell(
+                """
+                tok-shard --tokenizer bytes --output d --split-on \(separator) t && tok-shard verify d || exit
+                test $(tok-shard cat --ids d | wc -l) = 2 || exit
+                tok-shard cat --separator \(separator) d | cmp - t
+                """, directory: path)
+            #expect(result.status == 0, "\(result.text) \(result.errors)")
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

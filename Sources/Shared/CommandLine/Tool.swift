@@ -23,7 +23,7 @@ extension Tool {
     public static func main() {
         StandardStreams.open()
         _ = signal(SIGPIPE, SIG_IGN)
-        endProcess(run(Array(Swift.CommandLine.arguments.dropFirst())).rawValue)
+        endProcess(run(joiningText(Array(Swift.CommandLine.arguments.dropFirst()))).rawValue)
     }
 
     private static func run(_ arguments: [String]) -> ExitStatus {
@@ -69,6 +69,23 @@ extension Tool {
         StandardError.writeLine("\(toolName): unexpected error: \(error)")
         return .bug
     }
+}
+
+/// Options that take any text, in all tools.
+private let textOptions: Set = ["--split-on", "--separator", "--prompt"]
+
+/// The argument parser takes a word like `---` for a misspelled option wherever it stands, and it is the commonest
+/// separator: text that begins with a dash is joined to its option, `--split-on=---`.
+func joiningText(_ arguments: [String]) -> [String] {
+    var result: [String] = []
+    for argument in arguments {
+        if let option = result.last, textOptions.contains(option), argument.hasPrefix("-"), !result.contains("--") {
+            result[result.count - 1] = option + "=" + argument
+        } else {
+            result.append(argument)
+        }
+    }
+    return result
 }
 
 /// Descriptors 0 to 2 of the process.
