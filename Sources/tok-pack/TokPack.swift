@@ -12,8 +12,6 @@ struct TokPack: Tool {
         discussion: """
             Example: tok-pack --rows 16 --length 512 dataset/train | train-step --run runs/first --model config.json
 
-            'tok-pack pack --help' shows the options for packing ('pack' itself may be left out).
-
             The same options give the same bytes, with any number of threads and however the stream is cut: each batch \
             carries a cursor, and --cursor goes on behind it. Several datasets are read as one. SIGINT and SIGTERM end \
             it at once with status 75 and no DONE.

@@ -12,8 +12,6 @@ struct TokShard: Tool {
         abstract: "Turn text or token ids into a dataset that can be ordered, seeked and verified.",
         discussion: """
             Example: tok-shard --tokenizer bytes --output corpus --validation 0.01 book.txt notes.txt
-
-            'tok-shard make --help' shows the options for making a dataset ('make' itself may be left out).
             """,
         version: millraceVersion,
         subcommands: [Make.self, Info.self, Cat.self, Verify.self],

@@ -108,6 +108,25 @@ struct TokShardErrorTests {
         }
     }
 
+    /// The hint of a slip names the help that shows the options, the default subcommand's included.
+    @Test func theHintNamesAHelpThatHelps() throws {
+        for (arguments, help, option) in [
+            ("tok-shard --nope", "tok-shard --help", "--split-on <line>"),
+            ("tok-shard cat --nope", "tok-shard cat --help", "--separator <line>"),
+            ("tok-pack --nope", "tok-pack --help", "--cross-document"),
+            ("tok-pack inspect --nope", "tok-pack inspect --help", "--batch <k>"),
+        ] {
+            let slip = try runShell(arguments)
+            #expect(slip.status == 64)
+            #expect(slip.errors.hasSuffix("\nhint: '\(help)' shows the options\n"))
+            let shown = try runShell(help)
+            #expect(shown.status == 0)
+            #expect(shown.text.contains("\n  " + option))
+            #expect(shown.text.contains("USAGE: \(help.dropLast(7)) ") && !shown.text.contains("<subcommand> "))
+        }
+        #expect(try runShell("tok-pack --help").text.contains("\nSUBCOMMANDS:\n  pack (default) "))
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

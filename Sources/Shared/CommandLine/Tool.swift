@@ -32,13 +32,13 @@ extension Tool {
             try command.run()
             return .done
         } catch {
-            return report(error)
+            return report(error, arguments)
         }
     }
 
     private static var toolName: String { configuration.commandName ?? _commandName }
 
-    private static func report(_ error: any Error) -> ExitStatus {
+    private static func report(_ error: any Error, _ arguments: [String]) -> ExitStatus {
         switch error {
         case is DownstreamClosed: return .done
         case let fault as Fault:
@@ -48,26 +48,42 @@ extension Tool {
         case let exit as Exit:
             if let message = exit.message { StandardError.writeLine("\(toolName): \(message)") }
             return exit.status
-        default: return reportParser(error)
+        default: return reportParser(error, arguments)
         }
     }
 
     /// What the argument parser throws: help and version (to standard output, 0) or a slip in the arguments (64).
-    private static func reportParser(_ error: any Error) -> ExitStatus {
+    private static func reportParser(_ error: any Error, _ arguments: [String]) -> ExitStatus {
         let code = exitCode(for: error)
         if code == .success {
             do {
-                try FileSink.standardOutput.write(fullMessage(for: error) + "\n")
+                try FileSink.standardOutput.write(withDefaultOptions(fullMessage(for: error)) + "\n")
                 return .done
-            } catch { return report(error) }
+            } catch { return report(error, arguments) }
         }
         if code == .validationFailure {
             StandardError.writeLine("\(toolName): \(message(for: error))")
-            StandardError.writeLine("hint: '\(toolName) --help' shows the options")
+            // Options of a subcommand are shown by its own help.
+            let first = configuration.subcommands.first { $0._commandName == arguments.first }
+            let command = first.map { "\(toolName) \($0._commandName)" } ?? toolName
+            StandardError.writeLine("hint: '\(command) --help' shows the options")
             return .usage
         }
         StandardError.writeLine("\(toolName): unexpected error: \(error)")
         return .bug
+    }
+
+    /// The help of a root command, with usage and options of its default subcommand, whose name users leave out, in place
+    /// of its own. Any other text as it is.
+    private static func withDefaultOptions(_ text: String) -> String {
+        guard let subcommand = configuration.defaultSubcommand, let list = text.firstRange(of: "\nSUBCOMMANDS:\n"),
+            let usage = text.firstRange(of: "\nUSAGE:")
+        else { return text }
+        let detail = helpMessage(for: subcommand)
+        guard let detailUsage = detail.firstRange(of: "\nUSAGE:") else { return text }
+        let spelled = "\(toolName) \(subcommand._commandName) "
+        let options = detail[detailUsage.lowerBound...].split(separator: spelled, maxSplits: 1)
+        return text[..<usage.lowerBound] + options.joined(separator: toolName + " ") + text[list.lowerBound...]
     }
 }
 
