@@ -10,7 +10,11 @@ import Tokens
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show and verify a batch stream.",
-        discussion: "Example: tok-pack --rows 8 --length 256 --limit 1 dataset | tok-pack inspect --batch 0")
+        discussion: """
+            Example:
+              tok-pack --rows 8 --length 256 --limit 1 corpus/train |
+                tok-pack inspect --batch 0
+            """)
 
     @Option(
         help: ArgumentHelp(

@@ -10,7 +10,9 @@ struct Pack: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Pack documents into batches and stream them to standard output.",
         discussion: """
-            Example: tok-pack --rows 16 --length 512 dataset/train | train-step --run runs/first --model config.json
+            Example:
+              tok-pack --rows 16 --length 512 corpus/train |
+                train-step --run runs/first --model config.json --steps 1000
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {

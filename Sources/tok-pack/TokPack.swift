@@ -10,7 +10,9 @@ struct TokPack: Tool {
         commandName: "tok-pack",
         abstract: "Pack the documents of a dataset into batches and stream them to standard output.",
         discussion: """
-            Example: tok-pack --rows 16 --length 512 dataset/train | train-step --run runs/first --model config.json
+            Example:
+              tok-pack --rows 16 --length 512 corpus/train |
+                train-step --run runs/first --model config.json --steps 1000
 
             The same options give the same bytes, with any number of threads and however the stream is cut: each batch \
             carries a cursor, and --cursor goes on behind it. Several datasets are read as one. SIGINT and SIGTERM end \

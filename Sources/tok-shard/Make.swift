@@ -10,7 +10,9 @@ struct Make: ParsableCommand {
         commandName: "make",
         abstract: "Make a dataset (the default: the word 'make' may be left out).",
         discussion: """
-            Example: tok-shard --tokenizer bytes --output corpus --format jsonl --validation 0.01 pages.jsonl
+            Example:
+              tok-shard --tokenizer bytes --output corpus --format jsonl \\
+                --validation 0.01 pages.jsonl
 
             A document is a file, or what stands between --split-on lines, or a line of jsonl or ids-text. Empty \
             documents are counted and not stored. The dataset's bytes do not depend on --threads.

@@ -11,7 +11,9 @@ struct TokShard: Tool {
         commandName: "tok-shard",
         abstract: "Turn text or token ids into a dataset that can be ordered, seeked and verified.",
         discussion: """
-            Example: tok-shard --tokenizer bytes --output corpus --validation 0.01 book.txt notes.txt
+            Example:
+              tok-shard --tokenizer bytes --output corpus --split-on --- \\
+                --validation 0.01 book.txt notes.txt
             """,
         version: millraceVersion,
         subcommands: [Make.self, Info.self, Cat.self, Verify.self],

@@ -220,6 +220,33 @@ import Testing
         #expect(result.status == 0, "\(result.text)\(result.errors)")
     }
 
+    /// What --help shows as an example can be pasted and does what it says.
+    @Test func examplesRunAsWritten() throws {
+        let model = """
+            {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 257, "max_position_embeddings": 512,
+            "rms_norm_eps": 1e-5, "tie_word_embeddings": true}
+            """
+        try expectWell(
+            #"""
+            example() { "$@" --help | sed -n '/^Example:/,/^$/p' | sed 's/^Example: *//' > example; test -s example; . ./example; }
+            seq 4000 | sed 's/.*5$/---/' > book.txt
+            seq 99 > notes.txt
+            seq 900 | sed 's/.*/{"text": "page &"}/' > pages.jsonl
+            echo '\#(model)' > config.json
+            example tok-shard make
+            rm -r corpus
+            example tok-shard
+            test $(tok-shard info --json corpus/train | grep -c '"documents":[34][0-9][0-9],') = 1
+            example tok-shard info > shown; grep -q '^tokens ' shown
+            example tok-shard cat > shown; grep -q '^26$' shown
+            example tok-shard verify
+            example tok-pack 2> said; test -L runs/first/latest
+            rm -r runs; example tok-pack pack 2> said; test -L runs/first/latest
+            example tok-pack inspect > shown; grep -q '|a' shown
+            """#)
+    }
+
     @Test func damagedShardsAreNamedAndThereIsNoDone() throws {
         let result = try shell(
             """
