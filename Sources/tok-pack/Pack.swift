@@ -137,9 +137,10 @@ struct Epochs: ExpressibleByArgument, CustomStringConvertible {
 extension Order: ExpressibleByArgument {}
 extension Packing: ExpressibleByArgument {}
 
-/// Tokens so far and their rate, on a terminal.
+/// Tokens so far and their rate, on a terminal. Not into a pipe: whoever reads it (train-step) is about to draw a line of
+/// its own there.
 private struct PackProgress {
-    private var line = Progress()
+    private var line = Progress(quiet: StandardOutput.isPipe)
     private let begin = Host.monotonicClock
     private var first: Int?
 

@@ -258,6 +258,22 @@ import Testing
         #expect(result.errors.contains("tok-pack: 'data/shard-00000.tok.zst', frame 0 at byte 0: "))
     }
 
+    /// On one terminal the trainer's line is the one that is drawn: two would overwrite each other.
+    @Test func progressIsNotDrawnBesideAReader() throws {
+        let result = try shell(
+            """
+            python3 -c 'if True:
+                import os, pty, subprocess
+                for output in subprocess.DEVNULL, subprocess.PIPE:
+                    terminal, end = pty.openpty()
+                    command = "tok-pack --rows 4 --length 32 data".split()
+                    subprocess.Popen(command, stdout=output, stderr=end).communicate()
+                    os.write(end, b"|")
+                    print(os.read(terminal, 9999).startswith(b"|"))'
+            """)
+        #expect(result.text == "False\nTrue\n", "\(result.errors)")
+    }
+
     @Test func aFullDeviceIsAnError() throws {
         let result = try shell("pack > /dev/full")
         #expect(result.status == 74)

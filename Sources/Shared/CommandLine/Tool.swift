@@ -137,6 +137,13 @@ public enum StandardInput {
 public enum StandardOutput {
     public static var isTerminal: Bool { isatty(1) == 1 }
 
+    /// Whether another program reads what we write, as it writes it.
+    public static var isPipe: Bool {
+        var status = stat()
+        // SAFETY: fstat fills the struct that it is given.
+        return unsafe fstat(1, &status) == 0 && [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
+    }
+
     /// Characters in a line of the terminal that standard output is, or nil when it is none.
     public static var terminalWidth: Int? {
         var size = winsize()
