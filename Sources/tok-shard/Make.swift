@@ -3,6 +3,7 @@
 public import ArgumentParser
 private import Bytes
 private import CommandLine
+private import SystemPackage
 public import Tokens
 
 struct Make: ParsableCommand {
@@ -116,7 +117,7 @@ struct Make: ParsableCommand {
                 .usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
         }
         if tokenizer == "bytes" { return BytesTokenizer() }
-        _ = try FileSource.open(tokenizer)
+        _ = try InputFile(FilePath(tokenizer))
         throw Fault.badData(
             tokenizer, "no tokenizer that this release reads", hint: "the built-in tokenizer is 'bytes'")
     }

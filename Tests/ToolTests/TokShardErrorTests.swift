@@ -127,6 +127,27 @@ struct TokShardErrorTests {
         #expect(try runShell("tok-pack --help").text.contains("\nSUBCOMMANDS:\n  pack (default) "))
     }
 
+    /// A FIFO in place of a file once hung for ever.
+    @Test func whatIsNoFileIsRefusedAtOnce() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                #"""
+                mkfifo pipe; echo x > t
+                timeout 5 tok-shard --tokenizer pipe --output d t; echo $?
+                timeout 5 tok-shard --tokenizer bytes --output d t; echo $?
+                for name in dataset.json shard-00000.tok.zst; do
+                    rm d/$name; mkfifo d/$name
+                    timeout 5 tok-pack --rows 1 --length 1 d > out; echo $?
+                    rm d/$name; ln -s /dev/zero d/$name
+                    timeout 5 tok-shard info d; echo $?
+                    rm -r d; tok-shard --tokenizer bytes --output d t
+                done
+                """#, directory: path)
+            #expect(result.text == "66\n0\n66\n66\n66\n65\n", "\(result.errors)")
+            #expect(result.errors.contains("cannot open 'd/dataset.json': not a regular file"))
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

@@ -3,6 +3,14 @@
 
 public import SystemPackage
 
+#if canImport(Glibc)
+    private import Glibc
+#elseif canImport(Musl)
+    private import Musl
+#else
+    private import Darwin
+#endif
+
 /// An open file of known size for reads at any offset, from any thread. Closed when the last reference goes.
 public final class InputFile: Sendable {
     public let path: FilePath
@@ -17,18 +25,24 @@ public final class InputFile: Sendable {
     public init(_ path: FilePath) throws(Fault) {
         self.path = path
         do {
-            descriptor = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
+            // Without waiting: a FIFO would open when somebody writes to it, which may be never. What stands at the path
+            // is asked of what was opened, because it may be replaced in between.
+            descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
         } catch { throw .opening(path, error) }
-        do {
-            size = Int(try descriptor.seek(offset: 0, from: .end))
-        } catch {
+        var status = stat()
+        // SAFETY: fstat fills the struct that it is given.
+        if unsafe fstat(descriptor.rawValue, &status) != 0 {
+            let code = errno
             try? descriptor.close()
-            throw .opening(path, error)
+            throw .opening(path, Errno(rawValue: code))
         }
-        if FileSystem.kind(of: path) != .file {
+        if status.st_mode & S_IFMT != S_IFREG {
             try? descriptor.close()
             throw Fault(.noInput, "cannot open \(quoted(path.string)): not a regular file")
         }
+        size = Int(status.st_size)
+        // A file system of its own may take the flag seriously.
+        _ = fcntl(descriptor.rawValue, F_SETFL, 0)
     }
 
     deinit { try? descriptor.close() }
