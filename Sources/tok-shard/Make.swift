@@ -19,7 +19,8 @@ struct Make: ParsableCommand {
             documents are counted and not stored. The dataset's bytes do not depend on --threads.
             """)
 
-    @Option(help: "Tokenizer: 'bytes' (ids 0-255 are the bytes, 256 ends a document) or a tokenizer file.")
+    @Option(
+        help: "Tokenizer: 'bytes' (ids 0-255 are the bytes, 256 ends a document). For ids: the one that made them.")
     var tokenizer: String?
     @Option(help: "Directory to make; must be new or empty unless --resume.")
     var output: String
@@ -31,7 +32,9 @@ struct Make: ParsableCommand {
         parsing: .unconditional,
         help: ArgumentHelp("Text: a line that separates documents and belongs to none.", valueName: "line"))
     var splitOn: String?
-    @Option(help: ArgumentHelp("Vocabulary size of ids formats; every id is below it.", valueName: "V"))
+    @Option(
+        help: ArgumentHelp(
+            "Vocabulary size of ids formats (default: the tokenizer's); every id is below it.", valueName: "V"))
     var vocabSize: Int?
     @Option(help: ArgumentHelp("ids-u16, ids-u32: the id that ends each document.", valueName: "id"))
     var endOfDocument: Int?
@@ -88,12 +91,20 @@ struct Make: ParsableCommand {
         var recipe: IngestRecipe
         var encoder: (any Tokenizer)?
         if format.holdsIds {
-            guard let vocabSize else { throw Fault(.usage, "--format \(format.rawValue) needs --vocab-size") }
-            if tokenizer != nil {
-                throw Fault(.usage, "--format \(format.rawValue) holds ids: --tokenizer has nothing to do")
+            // The tokenizer encodes nothing here; it says what the ids mean and how many there are.
+            let found = tokenizer == nil ? nil : try loadTokenizer()
+            guard let size = vocabSize ?? found?.vocabularySize else {
+                throw Fault(.usage, "--format \(format.rawValue) needs --vocab-size or --tokenizer")
+            }
+            // More than the tokenizer has is padding of an embedding; fewer would leave some of its ids without one.
+            if let found, size < found.vocabularySize {
+                throw Fault(
+                    .usage,
+                    "--vocab-size \(size): the tokenizer has a vocabulary of \(found.vocabularySize), expected at least that"
+                )
             }
             recipe = IngestRecipe(
-                inputs: files, format: format, vocabularySize: vocabSize, endOfDocument: endOfDocument)
+                inputs: files, format: format, vocabularySize: size, endOfDocument: endOfDocument, tokenizer: found)
         } else {
             let found = try loadTokenizer()
             if let vocabSize, vocabSize != found.vocabularySize {

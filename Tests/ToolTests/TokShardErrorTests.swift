@@ -53,7 +53,17 @@ struct TokShardErrorTests {
             "--output d --format ids-text --vocab-size 257 f", input: file("1 2\n-3\n"), status: 65,
             "'f', line 2, at byte 4: expected decimal ids and blanks, found byte 0x2d")
         try expectError(
-            "--output d --format ids-u16 f", input: file("ab"), status: 64, "--format ids-u16 needs --vocab-size")
+            "--output d --format ids-u16 f", input: file("ab"), status: 64,
+            "--format ids-u16 needs --vocab-size or --tokenizer")
+        try expectError(
+            "--tokenizer bytes --output d --format ids-u16 --vocab-size 256 f", input: file("ab"), status: 64,
+            "--vocab-size 256: the tokenizer has a vocabulary of 257, expected at least that")
+        try expectError(
+            "--tokenizer bytes --output d --format ids-u16 f", input: [("f", [1, 0, 1, 1])], status: 65,
+            "'f' at byte 2: id 257 is not below the vocabulary size 257")
+        try expectError(
+            "--tokenizer bytes --output d --format ids-u16 --end-of-document 256 f", input: [("f", [0, 1, 1, 0])],
+            status: 65, "'f' at byte 4: expected the end-of-document id 256 at the end of the last document")
     }
 
     @Test func argumentsAreChecked() throws {
@@ -164,6 +174,30 @@ struct TokShardErrorTests {
                 tok-shard info --json c | grep -q '"end_of_document":70000'
                 tok-shard verify a; tok-shard verify b; tok-shard verify c
                 """#, directory: path)
+            #expect(result.status == 0, "\(result.text) \(result.errors)")
+        }
+    }
+
+    /// The tokenizer of ids gives their number and makes them text again; padding of the vocabulary is allowed.
+    @Test(arguments: ["", "--vocab-size 257", "--vocab-size 512"])
+    func idsOfATokenizerAreTextAgain(size: String) throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                """
+                set -e
+                printf 'first\nsecond\n' > t
+                tok-shard --tokenizer bytes --output a --split-on '' t t
+                zstd -dc a/shard-00000.tok.zst > raw
+                tok-shard --tokenizer bytes --format ids-u16 --end-of-document 256 \(size) --output b raw
+                tok-shard verify b
+                tok-shard cat b | cmp - <(cat t t)
+                test $(tok-shard cat --ids b | wc -l) = 2
+                tok-shard --tokenizer bytes --format ids-u16 \(size) --output c raw
+                tok-shard verify c
+                tok-shard cat c | cmp - <(cat t t)
+                tok-shard cat --ids a | tok-shard --tokenizer bytes --format ids-text \(size) --output d -
+                tok-shard cat --document 1 d | cmp - t
+                """, directory: path)
             #expect(result.status == 0, "\(result.text) \(result.errors)")
         }
     }

@@ -89,7 +89,9 @@ struct FrameStream {
         case .ids16, .ids32:
             return IdDocuments(
                 source, wide: recipe.format == .ids32, vocabularySize: recipe.vocabularySize,
-                endOfDocument: recipe.endOfDocument.map(UInt32.init), offset: offset)
+                endOfDocument: recipe.endOfDocument.map(UInt32.init),
+                // With its tokenizer a dataset promises that every document ends with that id (`verify` looks).
+                mustEnd: recipe.tokenizer.builtIn != nil, offset: offset)
         case .idsText:
             return IdTextDocuments(source, vocabularySize: recipe.vocabularySize, offset: offset, line: line)
         }

@@ -9,6 +9,7 @@ final class IdDocuments: DocumentReader {
     private let wide: Bool
     private let vocabularySize: Int
     private let endOfDocument: UInt32?
+    private let mustEnd: Bool
     private var offset: Int
     /// Ids that were read and checked and not handed out yet.
     private var pending: ArraySlice<UInt32> = []
@@ -16,11 +17,15 @@ final class IdDocuments: DocumentReader {
     private var isFinished = false
     private(set) var nextDocument: (offset: Int, line: Int)?
 
-    init(_ source: any ByteSource, wide: Bool, vocabularySize: Int, endOfDocument: UInt32?, offset: Int) {
+    /// - Parameter mustEnd: whether an input whose last document lacks its end-of-document id is refused.
+    init(
+        _ source: any ByteSource, wide: Bool, vocabularySize: Int, endOfDocument: UInt32?, mustEnd: Bool, offset: Int
+    ) {
         self.source = source
         self.wide = wide
         self.vocabularySize = vocabularySize
         self.endOfDocument = endOfDocument
+        self.mustEnd = mustEnd
         self.offset = offset
     }
 
@@ -32,6 +37,12 @@ final class IdDocuments: DocumentReader {
             isFinished = true
             // An empty file is an empty document only where a file is a document.
             if endOfDocument != nil && !hasContent { return nil }
+            if mustEnd, let endOfDocument {
+                throw .badData(
+                    source.name, byte: offset,
+                    "expected the end-of-document id \(endOfDocument) at the end of the last document",
+                    hint: "the input was cut short, or its documents do not end with that id")
+            }
             nextDocument = endOfDocument == nil ? nil : (offset, 0)
             return DocumentPiece(content: [], endsDocument: true)
         }

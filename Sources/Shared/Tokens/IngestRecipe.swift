@@ -32,13 +32,18 @@ public struct IngestRecipe: Sendable, Equatable {
     }
 
     /// Ids made elsewhere.
-    public init(inputs: [String], format: DocumentFormat, vocabularySize: Int, endOfDocument: Int?) {
-        precondition(format.holdsIds, "\(format.rawValue) needs a tokenizer")
+    /// - Parameter tokenizer: what made them, so that they can be turned into text again; nil when that is not known.
+    public init(
+        inputs: [String], format: DocumentFormat, vocabularySize: Int, endOfDocument: Int?,
+        tokenizer: (any Tokenizer)? = nil
+    ) {
+        precondition(format.holdsIds, "\(format.rawValue) holds text, which needs a tokenizer")
         self.inputs = inputs
         self.format = format
         self.vocabularySize = vocabularySize
         self.endOfDocument = endOfDocument
-        tokenizer = TokenizerRecord(name: "ids", endOfDocument: endOfDocument)
+        self.tokenizer = tokenizer?.record ?? TokenizerRecord(name: "ids")
+        self.tokenizer.endOfDocument = endOfDocument
     }
 
     /// One line per setting; equal recipes give equal bytes. Sizes of regular files belong to it, so that a changed
