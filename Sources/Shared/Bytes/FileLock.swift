@@ -32,16 +32,36 @@ public final class FileLock: Sendable {
             let holder = FileLock.holder(descriptor)
             try? descriptor.close()
             if code != EWOULDBLOCK { throw .creating(path, Errno(rawValue: code)) }
-            throw Fault(
-                .cannotCreate, "\(quoted(subject)) is in use by \(holder)",
-                hint: "wait until it ends or stop it; the lock goes with its process")
+            throw FileLock.isTaken(subject, by: holder)
         }
         // The content only serves the message above; a full disk must not keep a run from starting.
         _ = ftruncate(descriptor.rawValue, 0)
         _ = try? descriptor.writeAll(toAbsoluteOffset: 0, "\(getpid())\n".utf8)
     }
 
+    /// Takes the lock of a directory itself, which leaves no file behind. A file system that cannot lock directories (NFS)
+    /// gives no protection and no error.
+    /// - Throws: `Fault` (cannot create) when another process holds it or the directory cannot be opened.
+    public init(directory path: FilePath) throws(Fault) {
+        self.path = path
+        do {
+            descriptor = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
+        } catch { throw .creating(path, error) }
+        while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
+            if errno == EINTR { continue }
+            if errno != EWOULDBLOCK { break }
+            try? descriptor.close()
+            throw FileLock.isTaken(path.string, by: "another process")
+        }
+    }
+
     deinit { try? descriptor.close() }
+
+    private static func isTaken(_ subject: String, by holder: String) -> Fault {
+        Fault(
+            .cannotCreate, "\(quoted(subject)) is in use by \(holder)",
+            hint: "wait until it ends or stop it; the lock goes with its process")
+    }
 
     private static func holder(_ descriptor: FileDescriptor) -> String {
         var text = ""

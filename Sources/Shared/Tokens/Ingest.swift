@@ -31,6 +31,8 @@ public struct Ingest {
     private let output: String
     private let directories: [String]
     private let sinks: [DatasetSink]
+    /// Two writers in one directory would replace each other's shards.
+    private let lock: FileLock
     private var record: IngestRecord
 
     private static let maximumShardTokens = 1_000_000_000
@@ -51,6 +53,11 @@ public struct Ingest {
         let sizes = try recipe.inputs.map { path throws(Fault) in try Ingest.size(of: path) }
         let identity = recipe.json(sizes: sizes)
         var record = IngestRecord(recipe: identity, sides: directories.map { _ in IngestRecord.Side() })
+        if let kind = FileSystem.kind(of: root), kind != .directory {
+            throw Fault(.cannotCreate, "cannot create \(quoted(output)): it exists and is no directory")
+        }
+        try FileSystem.makeDirectory(root)
+        lock = try FileLock(directory: root)
         if try Ingest.isOccupied(root) {
             let hasRecord = FileSystem.kind(of: root.appending(IngestRecord.fileName)) == .file
             if !resume || !hasRecord {
@@ -62,7 +69,6 @@ public struct Ingest {
             }
             record = try IngestRecord(in: output, expecting: identity, sides: directories.count)
         }
-        try FileSystem.makeDirectory(root)
         try FileSystem.removeStaleTemporaries(in: root, prefix: IngestRecord.fileName)
         var sinks: [DatasetSink] = []
         for (directory, side) in zip(directories, record.sides) {
@@ -109,13 +115,8 @@ public struct Ingest {
     }
 
     private static func isOccupied(_ root: FilePath) throws(Fault) -> Bool {
-        switch FileSystem.kind(of: root) {
-        case nil: return false
-        case .directory:
-            // What a killed run was about to publish is nothing yet.
-            return try FileSystem.list(root).contains { !$0.hasSuffix(".tmp") }
-        default: throw Fault(.cannotCreate, "cannot create \(quoted(root.string)): it exists and is no directory")
-        }
+        // What a killed run was about to publish is nothing yet.
+        try FileSystem.list(root).contains { !$0.hasSuffix(".tmp") }
     }
 
     /// A compressed frame and the dataset it belongs to.
