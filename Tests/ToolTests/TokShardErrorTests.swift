@@ -178,6 +178,29 @@ struct TokShardErrorTests {
         }
     }
 
+    /// The record of a run that failed on its first lines was once in the way of the corrected one.
+    @Test(arguments: ["", "--resume", "--validation 0.5", "--validation 0.5 --resume"])
+    func aFailedRunLeavesNothingInTheWay(options: String) throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                """
+                seq 9 | sed 's/.*/{"text": "&"}/' > good
+                (cat good; echo '{') > bad
+                shard() { tok-shard --tokenizer bytes --format jsonl --output $1 \(options) $2; echo $?; }
+                shard d bad; ls
+                shard d good
+                # A directory that was there stays, and so does what somebody has put into it meanwhile.
+                mkdir e; shard e bad; ls e
+                shard e good
+                # What is finished stays, to be resumed or looked at.
+                tok-shard --tokenizer bytes --format jsonl --shard-tokens 2 --output f \(options) bad; echo $?
+                find f -name '*00000.tok.zst' | wc -l
+                """, directory: path)
+            let sides = options.contains("validation") ? 2 : 1
+            #expect(result.text == "65\nbad\ngood\n0\n65\n0\n65\n\(sides)\n", "\(result.errors)")
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

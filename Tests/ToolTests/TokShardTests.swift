@@ -206,7 +206,7 @@ struct TokShardTests {
                 "trap '' XFSZ; ulimit -f 32; tok-shard --tokenizer bytes --output d t", directory: path)
             #expect(result.status == 74)
             #expect(result.errors.contains("tok-shard: cannot write 'd/shard-00000.tok.zst'"), "\(result.errors)")
-            #expect(try tree(path + "/d").keys.sorted() == ["ingest.json"])
+            #expect(!exists(path + "/d"))
             expectQuiet(try shard(["--tokenizer", "bytes", "--output", "d", "--resume", "t"], directory: path))
             expectQuiet(try shard(["verify", "d"], directory: path))
         }

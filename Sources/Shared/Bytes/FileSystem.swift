@@ -116,6 +116,12 @@ public enum FileSystem {
         }
     }
 
+    /// Removes a directory if it is empty; anything else stays.
+    public static func removeEmptyDirectory(_ path: FilePath) {
+        // SAFETY: a C string for the call.
+        _ = unsafe path.withPlatformString { unsafe rmdir($0) }
+    }
+
     /// Points the symbolic link `link` at `target` (relative to the link's directory), replacing an older link in one
     /// rename, and makes that durable. Anything but a link in its place is refused.
     public static func replaceLink(_ link: FilePath, target: String) throws(Fault) {

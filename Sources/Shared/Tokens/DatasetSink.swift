@@ -50,6 +50,9 @@ final class DatasetSink {
         return opened
     }
 
+    /// Removes the shard under way.
+    func abandon() { writer = nil }
+
     /// Publishes the manifest.
     func finish() throws(Fault) -> DatasetManifest {
         precondition(writer == nil, "the last frame ends its shard")

@@ -33,6 +33,8 @@ public struct Ingest {
     private let sinks: [DatasetSink]
     /// Two writers in one directory would replace each other's shards.
     private let lock: FileLock
+    /// Directories that were not there before.
+    private var made: [String]
     private var record: IngestRecord
 
     private static let maximumShardTokens = 1_000_000_000
@@ -56,6 +58,8 @@ public struct Ingest {
         if let kind = FileSystem.kind(of: root), kind != .directory {
             throw Fault(.cannotCreate, "cannot create \(quoted(output)): it exists and is no directory")
         }
+        made = [output] + directories.filter { $0 != output }
+        made.removeAll { FileSystem.kind(of: FilePath($0)) != nil }
         try FileSystem.makeDirectory(root)
         lock = try FileLock(directory: root)
         if try Ingest.isOccupied(root) {
@@ -132,6 +136,30 @@ public struct Ingest {
     ///   - progress: called with the tokens written by this run.
     public mutating func run(
         threads: Int, isInterrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
+    ) throws -> IngestSummary {
+        do {
+            return try work(threads: threads, isInterrupted: isInterrupted, progress: progress)
+        } catch {
+            cleanUp()
+            throw error
+        }
+    }
+
+    /// A run that failed before its first shard leaves nothing: there is nothing to resume, and the record alone would be
+    /// in the way of the corrected command.
+    private func cleanUp() {
+        let root = FilePath(output)
+        guard let record = try? IngestRecord(in: output, expecting: record.recipe, sides: sinks.count),
+            record.sides.allSatisfy({ $0.shards == 0 }), !record.isComplete
+        else { return }
+        for sink in sinks { sink.abandon() }
+        try? FileSystem.remove(root.appending(IngestRecord.fileName))
+        // Only what is empty goes: rmdir(2) refuses the rest.
+        for directory in made.reversed() { FileSystem.removeEmptyDirectory(FilePath(directory)) }
+    }
+
+    private mutating func work(
+        threads: Int, isInterrupted: () -> Bool, progress: (Int) -> Void
     ) throws -> IngestSummary {
         var stream = FrameStream(recipe, tokenizer: tokenizer, sides: record.sides.map(\.next))
         let type = TokenType(vocabularySize: recipe.vocabularySize)
