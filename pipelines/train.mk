@@ -21,7 +21,7 @@ SHELL := bash
 .DEFAULT_GOAL := train
 
 ifeq ($(and $(CORPUS),$(RUN),$(MODEL)),)
-$(error usage: make train CORPUS=text-or-jsonl RUN=directory MODEL=config.json [STEPS=… ROWS=… LENGTH=… RATE=…])
+$(error usage: make train CORPUS=text-or-jsonl RUN=directory MODEL=config.json [STEPS=… ROWS=… LENGTH=… RATE=… VALIDATION=…])
 endif
 
 STEPS ?= 1000
@@ -64,6 +64,12 @@ $(DATASET): $(CORPUS)
 	@if [ -e $@ ]; then rm -rf $(DATA); fi
 	@mkdir -p $(DATA)
 	tok-shard --tokenizer $(TOKENIZER) $(FORMAT) --validation $(VALIDATION) --resume --output $(DATA) $(CORPUS)
+	@for side in train validation; do \
+	    if tok-shard info --json $(DATA)/$$side | grep -q '"documents":0,'; then \
+	        echo "train.mk: no document of $(CORPUS) fell to $$side: set another VALIDATION= than $(VALIDATION)" >&2; \
+	        rm -rf $(DATA); exit 65; \
+	    fi; \
+	done
 	@touch $@
 
 $(HELD_OUT): $(DATASET)

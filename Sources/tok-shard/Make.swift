@@ -75,6 +75,7 @@ struct Make: ParsableCommand {
                 })
             progress.clear()
             printLedger(summary)
+            warnOfEmptySides(summary)
         } catch  where error is IngestInterrupted || (error as? Fault)?.kind == .interrupted {
             progress.clear()
             throw Exit(.interrupted, "interrupted: the same command with --resume goes on")
@@ -142,6 +143,21 @@ struct Make: ParsableCommand {
         StandardError.writeLine(
             "tok-shard: \(documents) documents, \(tokens) tokens stored; "
                 + "\(summary.emptyDocuments) empty documents left out")
+    }
+}
+
+extension Make {
+    /// A side without documents is as asked for and no error, but the next tool in the line will refuse it.
+    private func warnOfEmptySides(_ summary: IngestSummary) {
+        guard summary.manifests.count == 2 else { return }
+        let counts = summary.manifests.map(\.totals.documents)
+        for (side, name) in [Ingest.trainName, Ingest.validationName].enumerated() where counts[side] == 0 {
+            StandardError.writeLine(
+                "tok-shard: no document of \(counts[0] + counts[1]) fell to \(quoted(output + "/" + name))")
+            StandardError.writeLine(
+                "hint: a \(side == 0 ? "smaller" : "larger") --validation, or shorter documents (--split-on), for a new --output"
+            )
+        }
     }
 }
 

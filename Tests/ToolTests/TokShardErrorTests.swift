@@ -201,6 +201,24 @@ struct TokShardErrorTests {
         }
     }
 
+    @Test func anEmptySideIsSaid() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                """
+                echo one > a; echo two > b
+                tok-shard --tokenizer bytes --validation 0.000001 --output d a b && tok-shard cat d/train
+                tok-shard --tokenizer bytes --validation 0.999999 --output e a b && tok-shard cat e/validation
+                """, directory: path)
+            #expect(result.text == "one\ntwo\none\ntwo\n")
+            let lines = result.errors.split(separator: "\n")
+            try #require(lines.count == 4)
+            #expect(lines[0] == "tok-shard: no document of 2 fell to 'd/validation'")
+            #expect(lines[1].hasPrefix("hint: a larger --validation"))
+            #expect(lines[2] == "tok-shard: no document of 2 fell to 'e/train'")
+            #expect(lines[3].hasPrefix("hint: a smaller --validation"))
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(
