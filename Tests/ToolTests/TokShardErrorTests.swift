@@ -219,6 +219,27 @@ struct TokShardErrorTests {
         }
     }
 
+    /// A byte order mark at the start of each input is no part of its first line; anywhere else it is no JSON.
+    @Test func aByteOrderMarkIsPassedOver() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                #"""
+                printf '\xef\xbb\xbf{"text": "a"}\n{"text": "b"}\n' > f
+                printf '\xef\xbb\xbf' > g
+                printf '\xef\xbb\xbf[]\n' > h
+                printf '{"text": "a"}\n\xef\xbb\xbf{"text": "b"}\n' > i
+                tok-shard --tokenizer bytes --format jsonl --output d f g f && tok-shard cat --separator , d
+                tok-shard --tokenizer bytes --format jsonl --output e h; echo $?
+                tok-shard --tokenizer bytes --format jsonl --output e i; echo $?
+                tok-shard --tokenizer bytes --output e g; tok-shard cat e | wc -c
+                """#, directory: path)
+            #expect(result.text == "a,\nb,\na,\nb65\n65\n3\n")
+            let lines = result.errors.split(separator: "\n").map(String.init)
+            #expect(lines.first == "tok-shard: 'h', line 1, at byte 3: expected an object")
+            #expect(lines.last?.hasPrefix("tok-shard: 'i', line 2, at byte 14: ") == true)
+        }
+    }
+
     @Test func idsComeBackInEveryFormat() throws {
         try withTemporaryDirectory { path in
             let result = try runShell(

@@ -1,6 +1,7 @@
 // JSON Lines: an object a line, the text under one field. Strict: what is no object, or has no string there, is
 // refused with its line and byte, because a silently dropped line is a silently smaller corpus. Blank lines are no
-// values and are passed over. A line is held in memory whole, up to 1 GiB.
+// values and are passed over; so is a byte order mark at the very start, which some programs write. A line is held in
+// memory whole, up to 1 GiB.
 
 internal import Bytes
 
@@ -13,6 +14,7 @@ final class JSONLineDocuments: DocumentReader {
     private var offset: Int
     private var line: Int
     private var isExhausted = false
+    private static let byteOrderMark: [UInt8] = [0xef, 0xbb, 0xbf]
     var nextDocument: (offset: Int, line: Int)? { (offset, line) }
 
     init(_ source: any ByteSource, field: String, offset: Int, line: Int, maximumLine: Int = 1 << 30) {
@@ -24,10 +26,14 @@ final class JSONLineDocuments: DocumentReader {
     }
 
     func next() throws(Fault) -> DocumentPiece? {
-        while let bytes = try nextLine() {
-            let begin = offset
+        while var bytes = try nextLine() {
+            var begin = offset
             offset += bytes.count + 1
             line += 1
+            if begin == 0, bytes.starts(with: JSONLineDocuments.byteOrderMark) {
+                begin = JSONLineDocuments.byteOrderMark.count
+                bytes.removeFirst(begin)
+            }
             if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
             return DocumentPiece(content: try text(bytes, at: begin), endsDocument: true)
         }
