@@ -212,6 +212,28 @@ struct TokShardTests {
         }
     }
 
+    /// What --help says of memory, with room for another allocator.
+    @Test func memoryIsBounded() throws {
+        try withTemporaryDirectory { path in
+            let result = try runShell(
+                """
+                for i in $(seq 200); do printf 'word '; done > words; printf '\\n%%%%\\n' >> words
+                for i in $(seq 60000); do echo words; done | xargs cat > text
+                (printf '{"text": "'; tr -d '\\n' < text; printf '"}') > line
+                python3 -c 'if True:
+                    import resource, subprocess
+                    for options in "--split-on %% text", "--format jsonl line", "--format jsonl --validation 0.5 line":
+                        command = "rm -rf d; tok-shard --tokenizer bytes --threads 2 --output d " + options
+                        subprocess.run(["sh", "-c", command], check=True)
+                        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)'
+                """, directory: path)
+            let peaks = result.text.split(separator: "\n").compactMap { Int($0) }
+            try #require(peaks.count == 3, "\(result.errors)")
+            #expect(peaks[0] < 40, "60 MB of text: \(peaks[0]) MiB")
+            #expect(peaks[1] < 280 && peaks[2] < 280, "a line of 62 MiB: \(peaks[1]) and \(peaks[2]) MiB")
+        }
+    }
+
     @Test func validationSplitsByContent() throws {
         try withTemporaryDirectory { path in
             let lines = (0..<2000).map { "{\"text\": \"document \($0 % 1500)\"}\n" }

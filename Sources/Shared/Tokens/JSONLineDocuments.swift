@@ -10,6 +10,8 @@ final class JSONLineDocuments: DocumentReader {
     private let field: String
     private let maximumLine: Int
     private var buffer: [UInt8] = []
+    /// The rest of a text that is handed out in pieces.
+    private var pending: ArraySlice<UInt8> = []
     private var start = 0
     private var offset: Int
     private var line: Int
@@ -26,6 +28,19 @@ final class JSONLineDocuments: DocumentReader {
     }
 
     func next() throws(Fault) -> DocumentPiece? {
+        if pending.isEmpty {
+            guard let text = try nextText() else { return nil }
+            if text.count <= inputPieceBytes { return DocumentPiece(content: text, endsDocument: true) }
+            pending = text[...]
+        }
+        // In pieces, so that what follows (ids, frames) does not have all of a long text at once as well.
+        let piece = Array(pending.prefix(inputPieceBytes))
+        pending = pending.dropFirst(inputPieceBytes)
+        if pending.isEmpty { pending = [] }  // lets the text go
+        return DocumentPiece(content: piece, endsDocument: pending.isEmpty)
+    }
+
+    private func nextText() throws(Fault) -> [UInt8]? {
         while var bytes = try nextLine() {
             var begin = offset
             offset += bytes.count + 1
@@ -35,7 +50,7 @@ final class JSONLineDocuments: DocumentReader {
                 bytes.removeFirst(begin)
             }
             if bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
-            return DocumentPiece(content: try text(bytes, at: begin), endsDocument: true)
+            return try text(bytes, at: begin)
         }
         return nil
     }
@@ -64,11 +79,23 @@ final class JSONLineDocuments: DocumentReader {
         Fault(.badData, "\(quoted(source.name)), line \(line), at byte \(byte): \(reason)", hint: hint)
     }
 
+    /// The line up to `newline` by giving the buffer away: a copy of the few bytes behind it is cheaper than one of the line.
+    private func takeLongLine(_ newline: Int) -> [UInt8] {
+        let rest = Array(buffer[(newline + 1)...])
+        var line = buffer
+        buffer = rest
+        line.removeSubrange(newline...)
+        line.removeFirst(start)
+        start = 0
+        return line
+    }
+
     /// The next line without its newline.
     private func nextLine() throws(Fault) -> [UInt8]? {
         var searched = start
         while true {
             if let newline = buffer.firstIndex(of: 0x0a, from: searched) {
+                if newline - start > inputPieceBytes { return takeLongLine(newline) }
                 let line = Array(buffer[start..<newline])
                 start = newline + 1
                 return line
