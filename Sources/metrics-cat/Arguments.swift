@@ -10,7 +10,8 @@ struct ReferenceArgument: ExpressibleByArgument {
     init?(argument: String) {
         let parts = argument.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard let value = Double(parts[0]), value.isFinite else { return nil }
-        let number = String(parts[0])
+        // As it was typed, unless a program typed it with all its digits.
+        let number = parts[0].count > 8 ? NumberStyle(fitting: [value]).text(value) : String(parts[0])
         let label = parts.count == 2 && !parts[1].isEmpty ? "\(parts[1]) \(number)" : number
         reference = Plot.Reference(value: value, label: label)
     }
