@@ -40,9 +40,10 @@ test: setup ## Run the tests
 demo: build ## Train a small model on a corpus of known entropy; about five minutes (OUT=out/demo)
 	@pipelines/demo.sh
 
-bench: build ## Print speeds beside their targets
+bench: build $(VENV)/ready ## Print speeds beside rivals and the machine's own peak
 	Benchmarks/tools.sh
 	Benchmarks/kernels.sh
+	$(VENV)/bin/python Benchmarks/steps.py
 
 train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained model (see pipelines/train.mk)
 	@$(MAKE) --no-print-directory -f pipelines/train.mk
@@ -72,6 +73,7 @@ interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors 
 parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy, JAX and PyTorch (OUT=out/parity)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" \
 	    python3 -m parity --output "$(or $(OUT),out/parity)" $(PARITY)
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 -m parity.real_use
 
 $(VENV)/ready: parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)

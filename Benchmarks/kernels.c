@@ -174,7 +174,7 @@ static void measure_adamw(mr_context *context) {
         arrays[i] = take((size_t)n * sizeof(float));
         for (int64_t j = 0; j < n; j++) arrays[i][j] = 0.25f;
     }
-    const mr_adamw_parameters parameters = {1, 0.9f, 0.1f, 0.95f, 0.05f, 1e-4f, 1e-3f, 1.5f, 1e-8f};
+    const mr_adamw_parameters parameters = {1, 0.1f, 0.05f, 1e-4f, 1e-3f, 1.5f, 1e-8f};
     double ours[ROUNDS], copies[ROUNDS];
     for (int round = 0; round < ROUNDS; round++) {
         double time = seconds();

@@ -61,7 +61,7 @@ struct RecipeOptions: ParsableArguments {
 struct WorkOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Parts a batch is cut into; more need less memory (default: parts of about 1,024 positions).",
+            "Parts a batch is cut into; more need less memory (default: parts of about 2,048 positions).",
             valueName: "k"))
     var microBatches: Int?
 

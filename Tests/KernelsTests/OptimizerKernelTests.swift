@@ -9,7 +9,7 @@ import Testing
             let g = noise(count, 1)
             #expect(engine.sumOfSquares(Tensor(g)) == Naive.sumOfSquares(g))
             let update = AdamWUpdate(
-                gradientScale: 0.7, beta1: 0.9, oneMinusBeta1: 0.1, beta2: 0.95, oneMinusBeta2: 0.05, decay: 1e-4,
+                gradientScale: 0.7, oneMinusBeta1: 0.1, oneMinusBeta2: 0.05, decay: 1e-4,
                 stepSize: 3e-3, inverseSquareRootBias2: 1.7, epsilon: 1e-8)
             var p = noise(count, 2)
             var m = noise(count, 3)

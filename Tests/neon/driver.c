@@ -39,7 +39,7 @@ static uint64_t flat(mr_context *context) {
     const int64_t n = 9001;
     float *g = noise(n, 4), *p = noise(n, 5), *m = noise(n, 6), *v = noise(n, 7);
     for (int64_t i = 0; i < n; i++) v[i] = v[i] * v[i];
-    const mr_adamw_parameters parameters = {0.7f, 0.9f, 0.1f, 0.95f, 0.05f, 1e-4f, 3e-3f, 1.7f, 1e-8f};
+    const mr_adamw_parameters parameters = {0.7f, 0.1f, 0.05f, 1e-4f, 3e-3f, 1.7f, 1e-8f};
     mr_adamw(context, n, parameters, g, p, m, v);
     mr_add(context, n, g, m);
     const double squares = mr_sum_squares(context, n, g);

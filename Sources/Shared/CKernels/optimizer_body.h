@@ -36,8 +36,8 @@ static void NAME(sum_squares)(void *argument, int64_t task, int worker) {
 
 INLINE void NAME(adamw16)(const mr_adamw_parameters *o, f16 g, f16 *p, f16 *m, f16 *v) {
     g = g * set16(o->gradient_scale);
-    *m = fma16(set16(o->beta1), *m, set16(o->one_minus_beta1) * g);
-    *v = fma16(set16(o->beta2), *v, (set16(o->one_minus_beta2) * g) * g);
+    *m = fma16(set16(o->one_minus_beta1), g - *m, *m);
+    *v = fma16(set16(o->one_minus_beta2), fma16(g, g, -*v), *v);
     f16 decayed = fma16(set16(-o->decay), *p, *p);
     f16 denominator = NAME(root16)(*v) * set16(o->inverse_sqrt_bias2) + set16(o->epsilon);
     *p = decayed - (set16(o->step_size) * *m) / denominator;

@@ -6,9 +6,7 @@ internal import CKernels
 public struct AdamWUpdate: Sendable, Equatable {
     /// Multiplies the gradient first: what clipping leaves of it.
     public var gradientScale: Float
-    public var beta1: Float
     public var oneMinusBeta1: Float
-    public var beta2: Float
     public var oneMinusBeta2: Float
     /// Learning rate · weight decay.
     public var decay: Float
@@ -19,13 +17,11 @@ public struct AdamWUpdate: Sendable, Equatable {
     public var epsilon: Float
 
     public init(
-        gradientScale: Float, beta1: Float, oneMinusBeta1: Float, beta2: Float, oneMinusBeta2: Float, decay: Float,
-        stepSize: Float, inverseSquareRootBias2: Float, epsilon: Float
+        gradientScale: Float, oneMinusBeta1: Float, oneMinusBeta2: Float, decay: Float, stepSize: Float,
+        inverseSquareRootBias2: Float, epsilon: Float
     ) {
         self.gradientScale = gradientScale
-        self.beta1 = beta1
         self.oneMinusBeta1 = oneMinusBeta1
-        self.beta2 = beta2
         self.oneMinusBeta2 = oneMinusBeta2
         self.decay = decay
         self.stepSize = stepSize
@@ -53,8 +49,8 @@ extension Engine {
             gradient.count == count && m.count == count && v.count == count,
             "an update of \(count) parameters with \(gradient.count) gradients and \(m.count), \(v.count) moments")
         let numbers = mr_adamw_parameters(
-            gradient_scale: update.gradientScale, beta1: update.beta1, one_minus_beta1: update.oneMinusBeta1,
-            beta2: update.beta2, one_minus_beta2: update.oneMinusBeta2, decay: update.decay,
+            gradient_scale: update.gradientScale, one_minus_beta1: update.oneMinusBeta1,
+            one_minus_beta2: update.oneMinusBeta2, decay: update.decay,
             step_size: update.stepSize, inverse_sqrt_bias2: update.inverseSquareRootBias2, epsilon: update.epsilon)
         unsafe mr_adamw(
             context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer, v.pointer)

@@ -20,8 +20,8 @@ extension Naive {
     ) {
         for i in p.indices {
             let g = gradient[i] * update.gradientScale
-            m[i] = (update.oneMinusBeta1 * g).addingProduct(update.beta1, m[i])
-            v[i] = ((update.oneMinusBeta2 * g) * g).addingProduct(update.beta2, v[i])
+            m[i] = m[i].addingProduct(update.oneMinusBeta1, g - m[i])
+            v[i] = v[i].addingProduct(update.oneMinusBeta2, (-v[i]).addingProduct(g, g))
             let decayed = p[i].addingProduct(-update.decay, p[i])
             let denominator = v[i].squareRoot() * update.inverseSquareRootBias2 + update.epsilon
             p[i] = decayed - (update.stepSize * m[i]) / denominator

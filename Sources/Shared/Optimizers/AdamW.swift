@@ -87,8 +87,8 @@ public final class AdamW {
         let bias1 = 1 - AdamW.power(beta1, t)
         let bias2 = 1 - AdamW.power(beta2, t)
         var numbers = AdamWUpdate(
-            gradientScale: Float(clipScale(norm: norm)), beta1: Float(beta1), oneMinusBeta1: Float(1 - beta1),
-            beta2: Float(beta2), oneMinusBeta2: Float(1 - beta2), decay: 0, stepSize: Float(learningRate / bias1),
+            gradientScale: Float(clipScale(norm: norm)), oneMinusBeta1: Float(1 - beta1),
+            oneMinusBeta2: Float(1 - beta2), decay: 0, stepSize: Float(learningRate / bias1),
             inverseSquareRootBias2: Float(1 / bias2.squareRoot()), epsilon: Float(epsilon))
         for group in groups {
             numbers.decay = group.decays ? Float(learningRate * weightDecay) : 0

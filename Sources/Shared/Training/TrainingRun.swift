@@ -344,11 +344,11 @@ public final class TrainingRun {
         return trainer
     }
 
-    /// As many as keep a part near 1,024 positions, where it is fastest, and short enough that a signal is answered
+    /// As many as keep a part near 2,048 positions, where it is fastest, and short enough that a signal is answered
     /// within about a second on two cores: the bits do not depend on it.
     private func microBatches(_ head: StreamHead) -> Int {
         let seconds = Double(head.length) * configuration.flopsPerToken(length: head.length) / 2e11
-        let rows = max(1, min(1024 / head.length, Int(1 / max(seconds, 1e-9))))
+        let rows = max(1, min(2048 / head.length, Int(1 / max(seconds, 1e-9))))
         return (head.rows + rows - 1) / rows
     }
 

@@ -65,13 +65,13 @@ double mr_sum_squares(mr_context *context, int64_t n, const float *x);
 
 /// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), decoupled decay:
 ///   g' = g · gradient_scale
-///   m  = fma(beta1, m, one_minus_beta1 · g')
-///   v  = fma(beta2, v, (one_minus_beta2 · g') · g')
+///   m  = fma(one_minus_beta1, g' - m, m)
+///   v  = fma(one_minus_beta2, fma(g', g', -v), v)
 ///   p  = fma(-decay, p, p)                       (decay = learning rate · weight decay; 0 skips nothing)
 ///   p  = p - (step_size · m) / (sqrt(v) · inverse_sqrt_bias2 + epsilon)
 /// with step_size = lr / (1 - beta1^t) and inverse_sqrt_bias2 = 1 / sqrt(1 - beta2^t), computed by the caller in double.
 typedef struct {
-    float gradient_scale, beta1, one_minus_beta1, beta2, one_minus_beta2, decay, step_size, inverse_sqrt_bias2, epsilon;
+    float gradient_scale, one_minus_beta1, one_minus_beta2, decay, step_size, inverse_sqrt_bias2, epsilon;
 } mr_adamw_parameters;
 void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
               float *v);
