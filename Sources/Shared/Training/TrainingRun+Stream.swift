@@ -1,0 +1,92 @@
+// A run meets its stream: does it fit the model, is it the one that was fed before, and how are its batches cut? What does
+// not fit is told before anything is allocated or learned.
+
+internal import Batches
+internal import Bytes
+internal import Checkpoints
+internal import Models
+internal import SystemPackage
+
+extension TrainingRun {
+    /// Plans and makes the trainer for a stream, and loads what it goes on from.
+    func makeTrainer(_ head: StreamHead) throws -> Trainer {
+        var length = head.length
+        if let path = options.validation {
+            // A validation stream that cannot be read or does not fit is told now, not when it is needed first.
+            let validation = try BatchStreamReader(try FileSource.open(path)).head
+            try fit(validation, name: path)
+            length = max(length, validation.length)
+        }
+        let parts = options.microBatches ?? microBatches(head)
+        let part = (head.rows + parts - 1) / parts
+        let rows = max(1, (part * head.length + length - 1) / length)
+        if !configuration.leftOut.isEmpty { report(.leftOut(configuration.leftOut)) }
+        let trainer = try plannedTrainer(rows: rows, length: length)
+        trainer.microBatches = parts
+        try begin(trainer)
+        return trainer
+    }
+
+    /// As many as keep a part near 2,048 positions, where it is fastest, and short enough that a signal is answered
+    /// within about a second on two cores: the bits do not depend on it.
+    private func microBatches(_ head: StreamHead) -> Int {
+        let seconds = Double(head.length) * configuration.flopsPerToken(length: head.length) / 2e11
+        let rows = max(1, min(2048 / head.length, Int(1 / max(seconds, 1e-9))))
+        return (head.rows + rows - 1) / rows
+    }
+
+    /// A trainer, if it fits into memory; the plan is told first.
+    func plannedTrainer(rows: Int, length: Int) throws(Fault) -> Trainer {
+        let plan = Transformer.plan(
+            configuration, engine: engine, rows: rows, length: length, training: true, lanes: state.recipe.lanes)
+        report(.planned(plan))
+        try plan.require(name: directory.path.string)
+        if let origin { try configuration.require(tensorsOf: origin) }
+        return Trainer(configuration: configuration, engine: engine, rows: rows, length: length, state: state)
+    }
+
+    /// Whether the model can take a stream.
+    private func fit(_ head: StreamHead, name: String) throws(Fault) {
+        if head.vocabularySize > configuration.vocabularySize {
+            throw .badData(
+                name, "ids up to \(head.vocabularySize - 1), the model has \(configuration.vocabularySize)",
+                hint: "set vocab_size in the model's configuration to \(head.vocabularySize) or more")
+        }
+        if head.length > configuration.maximumPositions {
+            throw .badData(
+                name,
+                "rows of \(head.length) tokens, the model's max_position_embeddings is \(configuration.maximumPositions)"
+            )
+        }
+    }
+
+    /// Holds the stream against the model and against what the run was fed before.
+    func accept(_ head: StreamHead, name: String) throws(Fault) {
+        try fit(head, name: name)
+        if let parts = options.microBatches, parts > head.rows {
+            throw Fault(.usage, "\(parts) micro-batches of a batch of \(head.rows) rows")
+        }
+        let data = TrainingState.Data(
+            dataset: head.dataset.description, recipe: head.recipe, length: head.length,
+            vocabularySize: head.vocabularySize, endOfDocument: head.endOfDocument.map(Int.init),
+            tokenizer: head.tokenizer)
+        defer { state.data = data }
+        guard let before = state.data, !options.acceptsNewData else { return }
+        let hint = "--accept-new-data goes on with other data"
+        if before.dataset != data.dataset {
+            throw .badData(name, "dataset \(data.dataset), the run was fed \(before.dataset)", hint: hint)
+        }
+        if before.recipe != data.recipe {
+            throw .badData(
+                name, "recipe \(data.recipe), the run was fed \(before.recipe): seed, length, order or packing differ",
+                hint: hint)
+        }
+        let isAtCursor =
+            state.cursor == TrainingState.startCursor ? head.before.rows == 0 : head.start == state.cursor
+        if !isAtCursor {
+            throw .badData(
+                name, "the stream begins at \(quoted(head.start)), the checkpoint goes on at \(quoted(state.cursor))",
+                hint: "tok-pack --cursor \(state.cursor) …")
+        }
+    }
+}
