@@ -129,4 +129,30 @@ import Testing
             head -c 300 out/gradients/step-00000002.safetensors | grep -q '"gradient_norm":"[0-9.]*","loss":"[0-9.]*","step":"2"'
             """)
     }
+
+    @Test func aModelThatIsNotFiniteIsSaid() throws {
+        try expectWell(
+            """
+            learn --run run --model model.json --steps 0 < /dev/null
+            mkdir wild && cp run/latest/config.json run/latest/model.safetensors wild
+            python3 -c 'import struct
+            with open("wild/model.safetensors", "r+b") as file:
+                file.seek(-400, 2); file.write(struct.pack("<100f", *[3.4e38] * 100))'
+            refused 65 'not finite' bash -c 'ckpt-tool evaluate wild < validation.batches'
+            refused 65 'not finite' bash -c 'ckpt-tool evaluate --json wild < validation.batches'
+            refused 65 'not finite' ckpt-tool sample wild --ids 1
+            refused 64 'either --prompt or --ids' ckpt-tool sample run --ids 1 --prompt a
+            refused 64 'id 999' ckpt-tool sample run --ids 999
+            test ! -s out
+            """)
+    }
+
+    @Test func aPlotOfTheLargestNumbersHasNoNaN() throws {
+        try expectWell(
+            """
+            printf '{"step":1,"train_loss":1.7e308}\\n{"step":2,"train_loss":-1.7e308}\\n' | metrics-cat --to svg - > plot.svg
+            grep -q '<svg' plot.svg
+            ! grep -qi 'nan\\|inf ' plot.svg
+            """)
+    }
 }
