@@ -47,11 +47,6 @@ struct FrameCutter {
 
     /// Adds ids in stored form to the current document.
     mutating func append(_ stored: [UInt8]) {
-        // Nearly always: documents are short, frames are not.
-        if content.count + stored.count <= ShardFormat.frameBytes {
-            content += stored
-            return
-        }
         var offset = 0
         while offset < stored.count {
             // Only when the next token is here is it known that the shard goes on after a full frame.
