@@ -8,6 +8,12 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
     return tensor.array
 }
 
+/// Fails without the arrays: to describe how two large ones differ takes minutes.
+private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ place: SourceLocation = #_sourceLocation) {
+    let isEqual = a == b
+    #expect(isEqual, "\(what)", sourceLocation: place)
+}
+
 @Suite struct GemmTests {
     @Test(arguments: InstructionSet.supported, [1, 2, 3])
     func equalBitsWithTwin(set: InstructionSet, threads: Int) throws {
@@ -20,17 +26,20 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
             for (transposeA, transposeB) in [(false, false), (false, true), (true, false), (true, true)] {
                 for (accumulate, period) in [(false, 0), (true, 0), (true, 64), (false, 300), (true, 1)] {
                     var expected = before
+                    let bias = period == 0 ? noise(n, 4) : nil
                     Naive.gemm(
                         m: m, n: n, k: k, a, transposeA: transposeA, b, transposeB: transposeB, into: &expected,
-                        accumulate: accumulate, period: period)
+                        accumulate: accumulate, bias: bias, period: period)
+                    // The base lies elsewhere, or is what is written to.
                     let c = Tensor(before)
+                    let base = Matrix(period == 64 ? Tensor(before) : c, rows: m, columns: n)
                     engine.gemm(
                         Matrix(Tensor(a), rows: transposeA ? k : m, columns: transposeA ? m : k),
                         transposeA: transposeA,
                         Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n),
-                        transposeB: transposeB, into: Matrix(c, rows: m, columns: n), accumulate: accumulate,
-                        period: period)
-                    #expect(c.array == expected, "\(m) \(n) \(k) \(transposeA) \(transposeB) \(accumulate) \(period)")
+                        transposeB: transposeB, into: Matrix(c, rows: m, columns: n),
+                        base: accumulate ? base : nil, bias: bias.map { Tensor($0) }, period: period)
+                    expectEqual(c.array, expected, "\(m) \(n) \(k) \(transposeA) \(transposeB) \(accumulate) \(period)")
                 }
             }
         }
@@ -56,7 +65,7 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
                 expected[i * strideC + j] = sum
             }
         }
-        #expect(c.array == expected)
+        expectEqual(c.array, expected)
     }
 
     /// One row, one column, more strips than one task packs, more than the panel holds at once: every way to cut C, with
@@ -64,7 +73,10 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
     @Test(arguments: InstructionSet.supported, [1, 2, 5])
     func everyCutGivesEqualBits(set: InstructionSet, threads: Int) throws {
         let engine = try Engine(threads: threads, instructionSet: set)
-        for (m, n, k) in [(1, 1500, 70), (1500, 1, 70), (5, 4200, 17), (4200, 5, 17), (2, 130, 2100), (450, 300, 270)] {
+        for (m, n, k) in [
+            (1, 1500, 70), (1500, 1, 70), (5, 4200, 17), (4200, 5, 17), (2, 130, 2100), (450, 300, 270),
+            (300, 4100, 40),
+        ] {
             let a = noise(m * k, 1)
             let b = noise(k * n, 2)
             for (transposeA, transposeB) in [(false, true), (true, false)] {
@@ -77,7 +89,7 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
                     Matrix(Tensor(a), rows: transposeA ? k : m, columns: transposeA ? m : k), transposeA: transposeA,
                     Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n), transposeB: transposeB,
                     into: Matrix(c, rows: m, columns: n), period: 300)
-                #expect(c.array == expected, "\(m) \(n) \(k) \(transposeA) \(transposeB)")
+                expectEqual(c.array, expected, "\(m) \(n) \(k) \(transposeA) \(transposeB)")
             }
         }
     }
@@ -95,7 +107,7 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
         try Engine(threads: 2).gemm(
             Matrix(Tensor(a), rows: k, columns: m), transposeA: true, Matrix(Tensor(b), rows: k, columns: n),
             into: Matrix(c, rows: m, columns: n), period: 1000)
-        #expect(c.array == expected)
+        expectEqual(c.array, expected)
     }
 
     @Test func rowSplitGivesEqualBits() throws {
@@ -107,14 +119,15 @@ func noise(_ count: Int, _ purpose: UInt64) -> [Float] {
         let whole = Tensor(zeroed: m * n)
         engine.gemm(
             Matrix(a, rows: rows * period, columns: m), transposeA: true, Matrix(b, rows: rows * period, columns: n),
-            into: Matrix(whole, rows: m, columns: n), accumulate: true, period: period)
+            into: Matrix(whole, rows: m, columns: n), period: period)
         let parts = Tensor(zeroed: m * n)
         for row in 0..<rows {
             engine.gemm(
                 Matrix(a.slice(row * period * m, period * m), rows: period, columns: m), transposeA: true,
                 Matrix(b.slice(row * period * n, period * n), rows: period, columns: n),
-                into: Matrix(parts, rows: m, columns: n), accumulate: true, period: period)
+                into: Matrix(parts, rows: m, columns: n), base: row == 0 ? nil : Matrix(parts, rows: m, columns: n),
+                period: period)
         }
-        #expect(whole.array == parts.array)
+        expectEqual(whole.array, parts.array)
     }
 }

@@ -210,7 +210,7 @@ import Testing
         let bytes = Dictionary(plan.entries.map { ($0.name, $0.bytes) }, uniquingKeysWith: +)
         let count = ParameterLayout(c).count
         #expect(bytes["parameters"] == 4 * count && bytes["moments"] == 8 * count)
-        #expect(bytes["gradients"] == 4 * 4 * (count + 11 * 8) && bytes["logits"] == 4 * 16 * 11)
+        #expect(bytes["gradients"] == 4 * (4 * (count + 11 * 8) + 5 * 11) && bytes["logits"] == 4 * 16 * 11)
         #expect(plan.total == plan.entries.reduce(0) { $0 + $1.bytes })
         let more = Transformer.plan(c, engine: engine, rows: 4, length: 8, training: true, lanes: 4)
         #expect(more.total > plan.total)

@@ -70,7 +70,6 @@ import Testing
         let lanes = (0..<count).map { lane in
             let gradients = Gradients(c, layout: layout)
             Random(seed: UInt64(lane), purpose: 1).normal(into: gradients.flat, deviation: 1)
-            gradients.finish(engine)
             return gradients
         }
         func sum(_ range: Range<Int>, _ i: Int) -> Float {

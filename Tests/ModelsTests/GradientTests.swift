@@ -31,6 +31,7 @@ private func distance(_ a: some Sequence<Float>, _ b: some Sequence<Double>) -> 
         let model = Transformer(configuration: c, engine: engine, rows: 2, length: 7, training: true)
         fillParameters(model)
         let gradients = Gradients(c, layout: model.layout)
+        gradients.begin(engine)
         let losses = Tensor(zeroed: 14)
         let batch = ModelBatch(capacity: 14)
         try sample.fill(batch, 0..<2, vocabulary: c.vocabularySize)

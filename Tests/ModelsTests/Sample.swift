@@ -104,7 +104,7 @@ struct StepResult: Equatable {
 /// One step over `sample`, its rows cut into micro-batches of these sizes, in `lanes` lanes.
 func step(
     _ configuration: ModelConfiguration, _ sample: SampleBatch, split: [Int], engine: Engine, lanes: Int = 1,
-    logitsFloats: Int = Transformer.defaultLogitsFloats
+    logitsFloats: Int? = nil
 ) throws -> StepResult {
     let largest = split.max() ?? 1
     let model = Transformer(
@@ -112,7 +112,7 @@ func step(
         logitsFloats: logitsFloats)
     fillParameters(model)
     let gradients = (0..<lanes).map { _ in Gradients(configuration, layout: model.layout) }
-    for lane in gradients { lane.zero() }
+    for lane in gradients { lane.begin(engine) }
     let losses = Tensor(zeroed: sample.rows * sample.length)
     let batch = ModelBatch(capacity: largest * sample.length)
     var row = 0

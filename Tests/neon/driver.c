@@ -28,7 +28,12 @@ static uint64_t gemm(mr_context *context) {
             const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
             const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
             float *a = noise(m * k, 1), *b = noise(k * n, 2), *c = noise(m * n, 3);
-            mr_gemm(context, ta, tb, m, n, k, a, ta ? m : k, b, tb ? k : n, c, n, accumulate, accumulate ? 64 : 0);
+            const mr_product product = {
+                .transpose_a = ta, .transpose_b = tb, .m = m, .n = n, .k = k, .period = accumulate ? 64 : 0, .a = a,
+                .b = b, .lda = ta ? m : k, .ldb = tb ? k : n, .base = accumulate ? c : NULL, .ldbase = n,
+                .bias = s % 2 ? b : NULL, .c = c, .ldc = n,
+            };
+            mr_gemm(context, &product);
             sum = checksum(c, (size_t)(m * n) * sizeof *c, sum);
             free(a), free(b), free(c);
         }
@@ -66,13 +71,12 @@ static uint64_t rows(mr_context *context) {
     mr_layernorm_forward(context, n, c, x, w, b, 1e-5f, y, mean, rstd);
     mr_layernorm_backward(context, n, c, 7, x, w, mean, rstd, dy, dx, dw, db);
     mr_bias_backward(context, n, c, 7, dy, db);
-    mr_bias_forward(context, n, c, b, y);
     sum = checksum(y, (size_t)(n * c) * sizeof *y, sum);
     sum = checksum(dx, (size_t)(n * c) * sizeof *dx, sum);
     sum = checksum(dw, (size_t)c * sizeof *dw, sum);
     sum = checksum(db, (size_t)c * sizeof *db, sum);
-    mr_head_norm_forward(context, n, 2, c / 2, x, c, w, 1e-6f, y, c, heads);
-    mr_head_norm_backward(context, n, 2, c / 2, 7, x, c, w, heads, y, c, dw);
+    mr_head_norm_forward(context, n, 2, c / 2, y, c, w, 1e-6f, dx, c, heads);
+    mr_head_norm_backward(context, n, 2, c / 2, 7, dx, c, w, heads, y, c, dw);
     sum = checksum(y, (size_t)(n * c) * sizeof *y, sum);
     sum = checksum(dw, (size_t)c * sizeof *dw, sum);
     mr_gelu_forward(context, n * c, x, y);

@@ -5,39 +5,53 @@
 
 #include "workspace.h"
 
-/// Strips of the shared operand that one task packs.
-enum { MR_GEMM_PACK_STRIPS = 4 };
+/// What one task packs of the shared operand: so many strips, or, where rows run across strips, so many steps of k.
+enum { MR_GEMM_PACK_STRIPS = 4, MR_GEMM_PACK_STEPS = 32 };
+/// Blocks of k that a tile goes through in one go, at most.
+enum { MR_GEMM_BLOCKS = 64 };
 
 /// A product, and which part of it is under way. One operand, the smaller, is packed once for all workers ("shared"); the
-/// other is packed by each task for itself, while it is in that core's cache ("own").
+/// other is packed by each task for itself, while it is in that core's cache ("own"). Strips of both hold a run of blocks
+/// of k, one behind the other, so that a tile of C is finished for the whole run while it is in L1.
 typedef struct {
     mr_context *context;
-    bool transpose_a, transpose_b, accumulate;
-    int64_t m, n, k, period;
-    const float *a, *b;
-    int64_t lda, ldb;
-    float *c;
-    int64_t ldc;
+    mr_product of;
 
     bool share_a;                                // whether A is the shared operand, else B
-    float *shared;                               // its packed strips, block of k after block of k
+    float *shared;                               // its packed strips
     int64_t shared_begin, shared_end, strips;    // the rows of A or columns of B it holds, and their strips
-    int64_t first_block, last_block, first_k;    // the blocks of k it holds
-    int64_t own_size, own_tasks;                 // rows or columns of the other operand a task takes; how many tasks
-    int64_t part_size;                           // rows or columns of the shared operand a task takes
+    int64_t first_k, depth;                      // the run: where it begins and its length
+    int64_t blocks;                              // its blocks of k
+    int32_t kc[MR_GEMM_BLOCKS], at[MR_GEMM_BLOCKS];  // their lengths, and where they begin inside the run
+    bool is_first, is_last;                      // whether the run begins, ends the sum
+
+    int64_t own_tiles, own_most, own_tasks;      // tiles of the own operand, how many a task takes at most, tasks
+    int64_t part_strips;                         // strips of the shared operand a task takes
 } mr_gemm_product;
 
-typedef struct {
-    int64_t k, kc;
-} mr_gemm_block;
+/// The tiles of the own operand that a task takes: large ones first, which use what they pack more often, then smaller and
+/// smaller ones, so that the workers end together.
+static inline void mr_gemm_own_tiles(const mr_gemm_product *p, int64_t index, int64_t *begin, int64_t *end) {
+    const int64_t share = 2 * mr_context_threads(p->context);
+    *begin = *end = 0;
+    for (int64_t task = 0; task <= index; task++) {
+        int64_t tiles = share == 2 ? p->own_most : (p->own_tiles - *end + share - 1) / share;
+        if (tiles < 2) tiles = 2;
+        if (tiles > p->own_most) tiles = p->own_most;
+        *begin = *end;  // behind the last task: an empty range
+        *end = p->own_tiles - *begin < tiles ? p->own_tiles : *begin + tiles;
+    }
+}
 
-/// The blocks of k in order: they begin at every multiple of the period and every MR_GEMM_KC after such a beginning.
-static inline mr_gemm_block mr_gemm_block_at(const mr_gemm_product *p, int64_t index) {
-    const int64_t in_period = (p->period + MR_GEMM_KC - 1) / MR_GEMM_KC;
-    const int64_t begin = index / in_period * p->period;
-    const int64_t end = p->k - begin < p->period ? p->k : begin + p->period;
-    const int64_t k = begin + index % in_period * MR_GEMM_KC;
-    return (mr_gemm_block){k, end - k < MR_GEMM_KC ? end - k : MR_GEMM_KC};
+/// Whether a row of A or B in memory runs along k.
+static inline bool mr_gemm_runs_along_k(const mr_product *of, bool of_a) {
+    return of_a ? !of->transpose_a : of->transpose_b;
+}
+
+/// Tasks of packing the shared operand for a run.
+static inline int64_t mr_gemm_pack_tasks(const mr_gemm_product *p) {
+    const int64_t strips = (p->strips + MR_GEMM_PACK_STRIPS - 1) / MR_GEMM_PACK_STRIPS;
+    return p->blocks * (mr_gemm_runs_along_k(&p->of, p->share_a) ? strips : MR_GEMM_KC / MR_GEMM_PACK_STEPS);
 }
 
 typedef struct {

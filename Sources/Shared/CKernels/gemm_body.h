@@ -59,10 +59,10 @@ INLINE void NAME(pack_along)(const float *source, int64_t ld, int64_t width, int
 }
 
 /// The same from rows that run across: element (i, k) lies at source[k · ld + i]; `readable` ≥ width of them exist. Packs
-/// k = first ..< last of kc.
+/// k = first ..< last; from `limit` on the strip may be another worker's.
 INLINE void NAME(pack_across)(const float *source, int64_t ld, int64_t width, int64_t readable, int64_t stride,
-                              int64_t first, int64_t last, int64_t kc, float *out) {
-    const int64_t size = kc * stride;
+                              int64_t first, int64_t last, int64_t limit, float *out) {
+    const int64_t size = limit * stride;
     for (int64_t k = first; k < last; k++) {
         const float *row = source + k * ld;
         for (int64_t i = 0; i < stride; i += 16) {
@@ -77,142 +77,164 @@ INLINE void NAME(pack_across)(const float *source, int64_t ld, int64_t width, in
     }
 }
 
-/// Packs outer indices begin ..< end (of `count` that exist) of one block of k into strips. `source` points at index
-/// `begin` and the block's first k. Rows that run across are read eight at a time over their whole width: a strip at a
-/// time would touch a new page for every 64 bytes.
-INLINE void NAME(pack_strips)(const float *source, int64_t ld, bool along_k, int64_t begin, int64_t end, int64_t count,
-                              int64_t stride, int64_t kc, float *out) {
-    if (along_k) {
-        for (int64_t i = begin; i < end; i += stride)
-            NAME(pack_along)(source + (i - begin) * ld, ld, end - i < stride ? end - i : stride, stride, kc,
-                             out + (i - begin) * kc);
+/// Packs rows begin ..< end of A, or columns of B, of steps first ..< last of one block of k (all of them where rows run
+/// along k) into strips. Rows that run across are read eight at a time over their whole width: a strip at a time would touch
+/// a new page for every 64 bytes.
+static void NAME(pack_block)(const mr_gemm_product *p, bool of_a, int64_t block, int64_t first, int64_t last,
+                             int64_t begin, int64_t end, float *out) {
+    const mr_product *of = &p->of;
+    const int64_t k0 = p->first_k + p->at[block], kc = p->kc[block], ld = of_a ? of->lda : of->ldb;
+    const int64_t tile = of_a ? TILE_M : TILE_N, count = of_a ? of->m : of->n, pitch = p->depth * tile;
+    const float *source = of_a ? of->a : of->b;
+    out += p->at[block] * tile;
+    if (mr_gemm_runs_along_k(of, of_a)) {
+        for (int64_t i = begin; i < end; i += tile, out += pitch) {
+            const int64_t width = end - i < tile ? end - i : tile;
+            if (of_a)
+                NAME(pack_along)(source + i * ld + k0, ld, width, TILE_M, kc, out);
+            else
+                NAME(pack_along)(source + i * ld + k0, ld, width, TILE_N, kc, out);
+        }
         return;
     }
-    for (int64_t k = 0; k < kc; k += 8)
-        for (int64_t i = begin; i < end; i += stride)
-            NAME(pack_across)(source + (i - begin), ld, end - i < stride ? end - i : stride, count - i, stride, k,
-                              kc - k < 8 ? kc : k + 8, kc, out + (i - begin) * kc);
-}
-
-/// Σ_k a[k][i] · b[k][j] for the first TILE rows of a tile, in registers; `rows` × `columns` of it go to C, whole
-/// vectors directly, edges by way of a buffer.
-INLINE void NAME(tile)(const int tile_rows, int64_t kc, const float *a, const float *b, float *c, int64_t ldc,
-                       int64_t rows, int64_t columns, bool add) {
-    f16 sum[TILE_M][TILE_V];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < tile_rows; i++)
-        for (int j = 0; j < TILE_V; j++) {
-            sum[i][j] = set16(0);
-            // C is needed only after kc steps: by then it is here. A hint never faults, so edges need no care.
-            __builtin_prefetch(c + i * ldc + j * 16, 1);
-        }
-    for (int64_t k = 0; k < kc; k++) {
-        f16 bv[TILE_V];
-        for (int j = 0; j < TILE_V; j++) bv[j] = load16(b + j * 16);
-#pragma clang loop unroll(full)
-        for (int i = 0; i < tile_rows; i++) {
-            f16 av = set16(a[i]);
-            for (int j = 0; j < TILE_V; j++) sum[i][j] = fma16(av, bv[j], sum[i][j]);
-        }
-        a += TILE_M;
-        b += TILE_N;
-    }
-    if (rows == tile_rows && columns == TILE_N) {
-#pragma clang loop unroll(full)
-        for (int i = 0; i < tile_rows; i++)
-            for (int j = 0; j < TILE_V; j++) {
-                float *p = c + i * ldc + j * 16;
-                store16(p, add ? load16(p) + sum[i][j] : sum[i][j]);
-            }
-        return;
-    }
-    float buffer[TILE_M][TILE_N];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < tile_rows; i++)
-        for (int j = 0; j < TILE_V; j++) store16(&buffer[i][j * 16], sum[i][j]);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) c[i * ldc + j] = add ? c[i * ldc + j] + buffer[i][j] : buffer[i][j];
-}
-
-/// Chooses the lowest tile that holds `rows`: the last rows of a matrix, or the only one when a model generates text.
-static void NAME(tile_of_rows)(int64_t kc, const float *a, const float *b, float *c, int64_t ldc, int64_t rows,
-                               int64_t columns, bool add) {
-    if (rows > TILE_M / 2)
-        NAME(tile)(TILE_M, kc, a, b, c, ldc, rows, columns, add);
-    else if (rows > 2)
-        NAME(tile)(TILE_M / 2, kc, a, b, c, ldc, rows, columns, add);
-    else if (rows == 2)
-        NAME(tile)(2, kc, a, b, c, ldc, rows, columns, add);
-    else
-        NAME(tile)(1, kc, a, b, c, ldc, rows, columns, add);
-}
-
-/// Packed rows times packed columns for one block of k. Strips of columns stay in L1 while rows stream past.
-static void NAME(multiply_packed)(int64_t kc, const float *a, int64_t rows, const float *b, int64_t columns, float *c,
-                                  int64_t ldc, bool add) {
-    for (int64_t j = 0; j < columns; j += TILE_N) {
-        int64_t width = columns - j < TILE_N ? columns - j : TILE_N;
-        for (int64_t i = 0; i < rows; i += TILE_M) {
-            int64_t height = rows - i < TILE_M ? rows - i : TILE_M;
-            NAME(tile_of_rows)(kc, a + i * kc, b + j * kc, c + i * ldc + j, ldc, height, width, add);
+    for (int64_t k = first; k < last; k += 8) {
+        const int64_t next = last - k < 8 ? last : k + 8;
+        float *to = out;
+        for (int64_t i = begin; i < end; i += tile, to += pitch) {
+            const int64_t width = end - i < tile ? end - i : tile;
+            if (of_a)
+                NAME(pack_across)(source + k0 * ld + i, ld, width, count - i, TILE_M, k, next, last, to);
+            else
+                NAME(pack_across)(source + k0 * ld + i, ld, width, count - i, TILE_N, k, next, last, to);
         }
     }
 }
 
-static void NAME(pack_rows)(const mr_gemm_product *p, mr_gemm_block block, int64_t row, int64_t end, float *out) {
-    const float *source = p->transpose_a ? p->a + block.k * p->lda + row : p->a + row * p->lda + block.k;
-    NAME(pack_strips)(source, p->lda, !p->transpose_a, row, end, p->m, TILE_M, block.kc, out);
-}
-
-static void NAME(pack_columns)(const mr_gemm_product *p, mr_gemm_block block, int64_t column, int64_t end, float *out) {
-    const float *source = p->transpose_b ? p->b + column * p->ldb + block.k : p->b + block.k * p->ldb + column;
-    NAME(pack_strips)(source, p->ldb, p->transpose_b, column, end, p->n, TILE_N, block.kc, out);
-}
-
-/// One task of packing the shared operand: a few strips of one block of k.
+/// One task of packing the shared operand: a few strips of one block of k, or a few steps of it over all strips.
 static void NAME(pack_shared)(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_gemm_product *p = argument;
-    const int64_t tasks = (p->strips + MR_GEMM_PACK_STRIPS - 1) / MR_GEMM_PACK_STRIPS;
-    const mr_gemm_block block = mr_gemm_block_at(p, p->first_block + task / tasks);
-    const int64_t tile = p->share_a ? TILE_M : TILE_N;
-    const int64_t begin = task % tasks * MR_GEMM_PACK_STRIPS * tile;
-    float *out = p->shared + (block.k - p->first_k) * p->strips * tile + begin * block.kc;
-    const int64_t from = p->shared_begin + begin, most = from + MR_GEMM_PACK_STRIPS * tile;
-    const int64_t end = most < p->shared_end ? most : p->shared_end;
-    if (p->share_a)
-        NAME(pack_rows)(p, block, from, end, out);
-    else
-        NAME(pack_columns)(p, block, from, end, out);
+    const int64_t tasks = mr_gemm_pack_tasks(p) / p->blocks, block = task / tasks, tile = p->share_a ? TILE_M : TILE_N;
+    task %= tasks;
+    if (mr_gemm_runs_along_k(&p->of, p->share_a)) {
+        const int64_t strip = task * MR_GEMM_PACK_STRIPS;
+        const int64_t begin = p->shared_begin + strip * tile, most = begin + MR_GEMM_PACK_STRIPS * tile;
+        NAME(pack_block)(p, p->share_a, block, 0, p->kc[block], begin, most < p->shared_end ? most : p->shared_end,
+                         p->shared + strip * tile * p->depth);
+    } else {
+        const int64_t first = task * MR_GEMM_PACK_STEPS, most = first + MR_GEMM_PACK_STEPS;
+        NAME(pack_block)(p, p->share_a, block, first, most < p->kc[block] ? most : p->kc[block], p->shared_begin,
+                         p->shared_end, p->shared);
+    }
 }
 
-/// One task: some rows and columns of C, through all blocks of k that the shared operand holds. The task packs its own
-/// part of the other operand.
+/// One step of k. Strips come from L2: they are fetched 16 steps ahead of their use.
+INLINE void NAME(step)(const int tile_rows, const float *a, const float *b, f16 sum[TILE_M][TILE_V]) {
+    f16 bv[TILE_V];
+    __builtin_prefetch(a + 16 * TILE_M);
+    for (int j = 0; j < TILE_V; j++) {
+        bv[j] = load16(b + j * 16);
+        __builtin_prefetch(b + 16 * TILE_N + j * 16);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < tile_rows; i++) {
+        f16 av = set16(a[i]);
+        for (int j = 0; j < TILE_V; j++) sum[i][j] = fma16(av, bv[j], sum[i][j]);
+    }
+}
+
+/// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
+/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of it
+/// go to C, whole vectors directly, edges by way of a buffer.
+INLINE void NAME(tile)(const int tile_rows, const mr_gemm_product *p, const float *a, const float *b, float *c,
+                       const float *base, int64_t ldbase, const float *bias, int64_t rows, int64_t columns) {
+    const int64_t ldc = p->of.ldc;
+    const bool whole = rows == tile_rows && columns == TILE_N;
+    for (int64_t block = 0; block < p->blocks; block++) {
+        f16 sum[TILE_M][TILE_V];
+#pragma clang loop unroll(full)
+        for (int i = 0; i < tile_rows; i++)
+            for (int j = 0; j < TILE_V; j++) sum[i][j] = set16(0);
+        const int64_t kc = p->kc[block];
+        int64_t k = 0;
+        // What C is added to is fetched while there is time. A hint never faults, so edges need no care.
+        if (base != NULL && block == 0)
+            for (; k < TILE_V * 16 && k < kc; k++, a += TILE_M, b += TILE_N) {
+                __builtin_prefetch(base + k % 16 * ldbase + k / 16 * 16, 1);
+                NAME(step)(tile_rows, a, b, sum);
+            }
+        for (; k < kc; k++, a += TILE_M, b += TILE_N) NAME(step)(tile_rows, a, b, sum);
+        if (whole && base == NULL) {
+#pragma clang loop unroll(full)
+            for (int i = 0; i < tile_rows; i++)
+                for (int j = 0; j < TILE_V; j++) store16(c + i * ldc + j * 16, sum[i][j]);
+        } else if (whole) {
+#pragma clang loop unroll(full)
+            for (int i = 0; i < tile_rows; i++)
+                for (int j = 0; j < TILE_V; j++)
+                    store16(c + i * ldc + j * 16, load16(base + i * ldbase + j * 16) + sum[i][j]);
+        } else {
+            float buffer[TILE_M][TILE_N];
+#pragma clang loop unroll(full)
+            for (int i = 0; i < tile_rows; i++)
+                for (int j = 0; j < TILE_V; j++) store16(&buffer[i][j * 16], sum[i][j]);
+            for (int64_t i = 0; i < rows; i++)
+                for (int64_t j = 0; j < columns; j++)
+                    c[i * ldc + j] = base ? base[i * ldbase + j] + buffer[i][j] : buffer[i][j];
+        }
+        base = c;
+        ldbase = ldc;
+    }
+    if (bias == NULL) return;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j += 16)
+            store_row(c + i * ldc + j, load_row(c + i * ldc + j, columns - j) + load_row(bias + j, columns - j), columns - j);
+}
+
+/// One tile of C, with the lowest register tile that holds its rows: fewer than usual are the last rows of a matrix, or the
+/// only one when a model generates text.
+static void NAME(tile_at)(const mr_gemm_product *p, const float *a, const float *b, int64_t row, int64_t column) {
+    const mr_product *of = &p->of;
+    const int64_t rows = of->m - row < TILE_M ? of->m - row : TILE_M;
+    const int64_t columns = of->n - column < TILE_N ? of->n - column : TILE_N;
+    float *c = of->c + row * of->ldc + column;
+    const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
+    const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
+    const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
+    if (rows > TILE_M / 2)
+        NAME(tile)(TILE_M, p, a, b, c, base, ldbase, bias, rows, columns);
+    else if (rows > 2)
+        NAME(tile)(TILE_M / 2, p, a, b, c, base, ldbase, bias, rows, columns);
+    else if (rows == 2)
+        NAME(tile)(2, p, a, b, c, base, ldbase, bias, rows, columns);
+    else
+        NAME(tile)(1, p, a, b, c, base, ldbase, bias, rows, columns);
+}
+
+/// One task: some rows and columns of C, through the blocks of k of the run. The task packs its own part of the other
+/// operand, which then stays in L2 while the shared strips pass.
 static void NAME(multiply)(void *argument, int64_t task, int worker) {
     const mr_gemm_product *p = argument;
-    const int64_t own = task % p->own_tasks * p->own_size, part = task / p->own_tasks * p->part_size;
-    const int64_t own_count = p->share_a ? p->n : p->m;
-    const int64_t own_end = own + p->own_size < own_count ? own + p->own_size : own_count;
-    const int64_t begin = p->shared_begin + part;
-    const int64_t end = begin + p->part_size < p->shared_end ? begin + p->part_size : p->shared_end;
-    const int64_t tile = p->share_a ? TILE_M : TILE_N;
+    const int64_t own_tile = p->share_a ? TILE_N : TILE_M, shared_tile = p->share_a ? TILE_M : TILE_N;
+    int64_t first, last;
+    mr_gemm_own_tiles(p, task % p->own_tasks, &first, &last);
+    const int64_t own_count = p->share_a ? p->of.n : p->of.m;
+    const int64_t own = first * own_tile, own_end = last * own_tile < own_count ? last * own_tile : own_count;
     float *packed = mr_context_scratch(p->context, worker);
-    for (int64_t index = p->first_block; index < p->last_block; index++) {
-        const mr_gemm_block block = mr_gemm_block_at(p, index);
-        const bool add = p->accumulate || index > 0;
-        const float *shared = p->shared + (block.k - p->first_k) * p->strips * tile + part * block.kc;
-        if (!p->share_a) {
-            NAME(pack_rows)(p, block, own, own_end, packed);
-            NAME(multiply_packed)(block.kc, packed, own_end - own, shared, end - begin, p->c + own * p->ldc + begin,
-                                  p->ldc, add);
-            continue;
-        }
-        NAME(pack_columns)(p, block, own, own_end, packed);
-        const int64_t chunk = 16 * TILE_M;  // rows that stay in L2 beside the packed columns
-        for (int64_t row = begin; row < end; row += chunk) {
-            const int64_t rows = end - row < chunk ? end - row : chunk;
-            NAME(multiply_packed)(block.kc, shared + (row - begin) * block.kc, rows, packed, own_end - own,
-                                  p->c + row * p->ldc + own, p->ldc, add);
+    for (int64_t block = 0; block < p->blocks; block++) 
+        NAME(pack_block)(p, !p->share_a, block, 0, p->kc[block], own, own_end, packed);
+
+    const int64_t begin = task / p->own_tasks * p->part_strips;
+    const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
+    for (int64_t strip = begin; strip < end; strip++) {
+        const float *shared = p->shared + strip * shared_tile * p->depth;
+        const int64_t at = p->shared_begin + strip * shared_tile;
+        for (int64_t tile = first; tile < last; tile++) {
+            const float *mine = packed + (tile - first) * own_tile * p->depth;
+            if (p->share_a)
+                NAME(tile_at)(p, shared, mine, at, tile * own_tile);
+            else
+                NAME(tile_at)(p, mine, shared, tile * own_tile, at);
         }
     }
 }

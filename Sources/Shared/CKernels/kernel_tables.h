@@ -14,17 +14,17 @@ typedef void (*mr_task)(void *argument, int64_t task, int worker);
 enum { MR_ROWS_TILE = 16, MR_FLAT_TILE = 4096, MR_COLUMNS_TILE = 32, MR_LOSS_ROWS_TILE = 4 };
 
 typedef struct {
-    int64_t n, heads, c, x_stride, y_stride, period;
+    int64_t n, heads, c, x_stride, y_stride, kept_stride, period;
     const float *x, *w, *b, *dy;
     float epsilon;
     bool overwrite;
-    float *y, *mean, *rstd, *dx, *dw, *db;
+    float *y, *kept, *mean, *rstd, *dx, *dw, *db;
 } mr_norm_arguments;
 
 typedef struct {
     int64_t n, c, period;
-    const float *b, *dy;
-    float *y, *db;
+    const float *dy;
+    float *db;
 } mr_bias_arguments;
 
 typedef struct {
@@ -71,7 +71,7 @@ typedef struct {
 
 typedef struct {
     mr_task rmsnorm_forward, rmsnorm_backward_rows, rmsnorm_backward_columns, layernorm_forward,
-        layernorm_backward_rows, layernorm_backward_columns, bias_forward, bias_backward, rope, swiglu_forward,
+        layernorm_backward_rows, layernorm_backward_columns, bias_backward, rope, swiglu_forward,
         swiglu_backward, gelu_forward, gelu_backward, embedding_backward, cross_entropy, exp;
 } mr_row_kernels;
 

@@ -13,7 +13,10 @@ static void run_backward(mr_context *context, mr_task columns, mr_task rows, mr_
 
 void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *x, const float *w, float epsilon,
                         float *y, float *rstd) {
-    mr_head_norm_forward(context, n, 1, c, x, c, w, epsilon, y, c, rstd);
+    mr_norm_arguments a = {
+        .n = n, .heads = 1, .c = c, .x_stride = c, .y_stride = c, .x = x, .w = w, .epsilon = epsilon, .y = y, .rstd = rstd,
+    };
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_forward, &a);
 }
 
 void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
@@ -26,11 +29,11 @@ void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t peri
     run_backward(context, kernels->rmsnorm_backward_columns, kernels->rmsnorm_backward_rows, &a);
 }
 
-void mr_head_norm_forward(mr_context *context, int64_t n, int64_t heads, int64_t d, const float *x, int64_t x_stride,
-                          const float *w, float epsilon, float *y, int64_t y_stride, float *rstd) {
+void mr_head_norm_forward(mr_context *context, int64_t n, int64_t heads, int64_t d, float *x, int64_t stride,
+                          const float *w, float epsilon, float *kept, int64_t kept_stride, float *rstd) {
     mr_norm_arguments a = {
-        .n = n * heads, .heads = heads, .c = d, .x_stride = x_stride, .y_stride = y_stride, .x = x, .w = w,
-        .epsilon = epsilon, .y = y, .rstd = rstd,
+        .n = n * heads, .heads = heads, .c = d, .x_stride = stride, .y_stride = stride, .x = x, .w = w,
+        .epsilon = epsilon, .y = x, .kept = kept, .kept_stride = kept_stride, .rstd = rstd,
     };
     mr_parallel(context, tiles_of(a.n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->rmsnorm_forward, &a);
 }
@@ -63,11 +66,6 @@ void mr_layernorm_backward(mr_context *context, int64_t n, int64_t c, int64_t pe
     };
     const mr_row_kernels *kernels = MR_KERNELS(mr_row_kernels, context);
     run_backward(context, kernels->layernorm_backward_columns, kernels->layernorm_backward_rows, &a);
-}
-
-void mr_bias_forward(mr_context *context, int64_t n, int64_t c, const float *b, float *y) {
-    mr_bias_arguments a = {.n = n, .c = c, .b = b, .y = y};
-    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->bias_forward, &a);
 }
 
 void mr_bias_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *dy, float *db) {

@@ -7,7 +7,7 @@ INLINE int64_t row_offset(int64_t row, int64_t heads, int64_t stride, int64_t c)
     return heads == 1 ? row * stride : row / heads * stride + row % heads * c;
 }
 
-// MARK: RMSNorm: y = x · r · w with r = 1 / sqrt(mean(x²) + epsilon)
+// MARK: RMSNorm: y = x · r · w with r = 1 / sqrt(mean(x²) + epsilon); x may be y, and `kept` takes a copy of it
 
 static void NAME(rmsnorm_forward)(void *argument, int64_t task, int worker) {
     (void)worker;
@@ -23,9 +23,12 @@ static void NAME(rmsnorm_forward)(void *argument, int64_t task, int worker) {
         }
         float rstd = 1.0f / sqrtf(sum16(squares) / (float)a->c + a->epsilon);
         a->rstd[row] = rstd;
+        float *kept = a->kept ? a->kept + row_offset(row, a->heads, a->kept_stride, a->c) : NULL;
         for (int64_t i = 0; i < a->c; i += 16) {
             int64_t left = a->c - i;
-            store_row(y + i, load_row(x + i, left) * set16(rstd) * load_row(a->w + i, left), left);
+            f16 xi = load_row(x + i, left);
+            if (kept) store_row(kept + i, xi, left);
+            store_row(y + i, xi * set16(rstd) * load_row(a->w + i, left), left);
         }
     }
 }
@@ -155,18 +158,7 @@ static void NAME(layernorm_backward_columns)(void *argument, int64_t task, int w
     }
 }
 
-// MARK: bias: y += b, a row at a time
-
-static void NAME(bias_forward)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_bias_arguments *a = argument;
-    int64_t end = smaller_of(a->n, (task + 1) * MR_ROWS_TILE);
-    for (int64_t row = task * MR_ROWS_TILE; row < end; row++) {
-        float *y = a->y + row * a->c;
-        for (int64_t i = 0; i < a->c; i += 16)
-            store_row(y + i, load_row(y + i, a->c - i) + load_row(a->b + i, a->c - i), a->c - i);
-    }
-}
+// MARK: bias
 
 /// db += Σ over rows of dy, a sum for each period.
 static void NAME(bias_backward)(void *argument, int64_t task, int worker) {

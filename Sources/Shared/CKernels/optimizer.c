@@ -2,7 +2,21 @@
 #include "dispatch.h"
 #include "optimizer.h"
 
+#include <string.h>
+
 static int64_t blocks_of(int64_t n) { return (n + MR_FLAT_BLOCK - 1) / MR_FLAT_BLOCK; }
+
+static void zero_block(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_flat_arguments *a = argument;
+    const int64_t begin = task * MR_FLAT_BLOCK;
+    memset(a->y + begin, 0, (size_t)(a->n - begin < MR_FLAT_BLOCK ? a->n - begin : MR_FLAT_BLOCK) * sizeof(float));
+}
+
+void mr_zero(mr_context *context, int64_t n, float *y) {
+    mr_flat_arguments arguments = {.n = n, .y = y};
+    mr_parallel(context, blocks_of(n), zero_block, &arguments);
+}
 
 void mr_add(mr_context *context, int64_t n, const float *x, float *y) {
     mr_flat_arguments arguments = {.n = n, .x = x, .y = y};

@@ -77,6 +77,32 @@ void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const floa
     mr_parallel(context, tiles_of(c, MR_COLUMNS_TILE), MR_KERNELS(mr_row_kernels, context)->embedding_backward, &a);
 }
 
+static void zero_rows(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_embedding_arguments *a = argument;
+    for (int64_t row = task * MR_ROWS_TILE; row < a->n && row < (task + 1) * MR_ROWS_TILE; row++)
+        memset(a->out + (int64_t)a->ids[row] * a->c, 0, (size_t)a->c * sizeof(float));
+}
+
+void mr_zero_rows(mr_context *context, int64_t n, int64_t c, const uint32_t *ids, float *table) {
+    mr_embedding_arguments a = {.n = n, .c = c, .ids = ids, .out = table};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), zero_rows, &a);
+}
+
+static void add_rows(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_embedding_arguments *a = argument;
+    for (int64_t row = task * MR_ROWS_TILE; row < a->n && row < (task + 1) * MR_ROWS_TILE; row++) {
+        const int64_t at = (int64_t)a->ids[row] * a->c;
+        for (int64_t i = at; i < at + a->c; i++) a->out[i] = a->out[i] + a->in[i];
+    }
+}
+
+void mr_add_rows(mr_context *context, int64_t n, int64_t c, const uint32_t *ids, const float *x, float *table) {
+    mr_embedding_arguments a = {.n = n, .c = c, .in = x, .ids = ids, .out = table};
+    mr_parallel(context, tiles_of(n, MR_ROWS_TILE), add_rows, &a);
+}
+
 void mr_cross_entropy(mr_context *context, int64_t n, int64_t v, int64_t stride, float *logits,
                       const uint32_t *targets, const float *weight, float *loss, bool gradient) {
     mr_cross_entropy_arguments a = {

@@ -172,7 +172,6 @@ const mr_row_kernels NAME(mr_row_kernels) = {
     .layernorm_forward = NAME(layernorm_forward),
     .layernorm_backward_rows = NAME(layernorm_backward_rows),
     .layernorm_backward_columns = NAME(layernorm_backward_columns),
-    .bias_forward = NAME(bias_forward),
     .bias_backward = NAME(bias_backward),
     .rope = NAME(rope),
     .swiglu_forward = NAME(swiglu_forward),

@@ -4,10 +4,11 @@
 
 #include "include/CKernels.h"
 
-/// Floats of scratch a worker has: an attention tile pair of 32 queries and 64 keys at head width 256, or a panel of A.
-enum { MR_SCRATCH_FLOATS = 81920 };
-/// Floats of the panel of B that all workers share in a matrix product.
-enum { MR_PANEL_FLOATS = MR_GEMM_KC * 4096 };
+/// Floats of scratch a worker has: an attention tile pair of 32 queries and 64 keys at head width 256, or its own packed
+/// operand of a matrix product.
+enum { MR_SCRATCH_FLOATS = 131072 };
+/// Floats of the packed operand that all workers share in a matrix product.
+enum { MR_PANEL_FLOATS = MR_GEMM_KC * 8192 };
 
 /// Worker's scratch, 64-byte aligned.
 float *mr_context_scratch(mr_context *context, int worker);

@@ -27,22 +27,30 @@ extension Engine {
     /// Floats of k whose products are added in one go; block sums are added to the result in order.
     public static let gemmBlock = Int(MR_GEMM_KC)
 
-    /// `c` (m, n) = op(a) (m, k) · op(b) (k, n), or `c` += when `accumulate`. `transposeA`: `a` is stored (k, m).
-    /// `transposeB`: `b` is stored (n, k).
-    /// - Parameter period: sums over k restart at each multiple (rows of a batch, so that gradients do not depend on how
-    ///   rows are split); 0 = one period. O(m · n · k).
+    /// `c` (m, n) = `base` + op(a) (m, k) · op(b) (k, n) + `bias`. `transposeA`: `a` is stored (k, m). `transposeB`: `b` is
+    /// stored (n, k). O(m · n · k).
+    /// - Parameters:
+    ///   - base: (m, n), may be `c`; nil: nothing.
+    ///   - bias: (n); nil: nothing.
+    ///   - period: sums over k restart at each multiple (rows of a batch, so that gradients do not depend on how rows are
+    ///     split); 0 = one period.
     public func gemm(
         _ a: Matrix, transposeA: Bool = false, _ b: Matrix, transposeB: Bool = false, into c: Matrix,
-        accumulate: Bool = false, period: Int = 0
+        base: Matrix? = nil, bias: Tensor? = nil, period: Int = 0
     ) {
         let (m, k) = transposeA ? (a.columns, a.rows) : (a.rows, a.columns)
         let (kb, n) = transposeB ? (b.columns, b.rows) : (b.rows, b.columns)
         precondition(
-            k == kb && m == c.rows && n == c.columns && period >= 0,
+            k == kb && m == c.rows && n == c.columns && period >= 0
+                && (base.map { $0.rows == m && $0.columns == n } ?? true)
+                && (bias.map { $0.count == n } ?? true),
             "(\(m), \(k)) · (\(kb), \(n)) into (\(c.rows), \(c.columns))")
         // SAFETY: each Matrix has checked that its rows lie inside its tensor.
-        unsafe mr_gemm(
-            context, transposeA, transposeB, Int64(m), Int64(n), Int64(k), a.tensor.pointer, Int64(a.stride),
-            b.tensor.pointer, Int64(b.stride), c.tensor.pointer, Int64(c.stride), accumulate, Int64(period))
+        var product = unsafe mr_product(
+            transpose_a: transposeA, transpose_b: transposeB, m: Int64(m), n: Int64(n), k: Int64(k),
+            period: Int64(period), a: a.tensor.pointer, b: b.tensor.pointer, lda: Int64(a.stride), ldb: Int64(b.stride),
+            base: base?.tensor.pointer, ldbase: Int64(base?.stride ?? 0), bias: bias?.pointer, c: c.tensor.pointer,
+            ldc: Int64(c.stride))
+        unsafe mr_gemm(context, &product)
     }
 }

@@ -27,20 +27,20 @@ extension Engine {
             dw.pointer)
     }
 
-    /// RMSNorm of each of `heads` heads of width d = w.count, all with the same weight (Qwen3, arXiv:2505.09388). Tokens
-    /// of x and y are `xStride` and `yStride` floats apart; rstd is (n, heads).
+    /// RMSNorm of each of `heads` heads of width d = w.count, in place, all with the same weight (Qwen3, arXiv:2505.09388).
+    /// Tokens of x are `stride` floats apart; `kept` takes x as it was, tokens `keptStride` apart; rstd is (n, heads).
     public func headNorm(
-        _ x: Tensor, stride xStride: Int, heads: Int, weight w: Tensor, epsilon: Float, y: Tensor,
-        stride yStride: Int, rstd: Tensor
+        _ x: Tensor, stride: Int, heads: Int, weight w: Tensor, epsilon: Float, kept: Tensor, stride keptStride: Int,
+        rstd: Tensor
     ) {
         let (n, d) = (rstd.count / heads, w.count)
         precondition(
-            rstd.count == n * heads && holds(x, n, xStride, heads * d) && holds(y, n, yStride, heads * d),
-            "norm of \(heads) heads of \(n) tokens: x \(x.count), y \(y.count), rstd \(rstd.count) floats")
+            rstd.count == n * heads && holds(x, n, stride, heads * d) && holds(kept, n, keptStride, heads * d),
+            "norm of \(heads) heads of \(n) tokens: x \(x.count), kept \(kept.count), rstd \(rstd.count) floats")
         // SAFETY: the extents were checked.
         unsafe mr_head_norm_forward(
-            context, Int64(n), Int64(heads), Int64(d), x.pointer, Int64(xStride), w.pointer, epsilon, y.pointer,
-            Int64(yStride), rstd.pointer)
+            context, Int64(n), Int64(heads), Int64(d), x.pointer, Int64(stride), w.pointer, epsilon, kept.pointer,
+            Int64(keptStride), rstd.pointer)
     }
 
     /// dy becomes dx in place; dw += takes one sum for each `period` tokens (0: all n).
@@ -88,13 +88,6 @@ extension Engine {
         unsafe mr_layernorm_backward(
             context, Int64(n), Int64(c), Int64(period), x.pointer, w.pointer, mean.pointer, rstd.pointer, dy.pointer,
             dx.pointer, dw.pointer, db.pointer)
-    }
-
-    /// Each row of y (n, c) += b (c).
-    public func addBias(_ b: Tensor, to y: Tensor) {
-        precondition(b.count > 0 && y.count % b.count == 0, "a bias of \(b.count) on \(y.count) floats")
-        // SAFETY: the extents were checked.
-        unsafe mr_bias_forward(context, Int64(y.count / b.count), Int64(b.count), b.pointer, y.pointer)
     }
 
     /// db (c) += the sum of the rows of dy (n, c), one sum for each `period` rows (0: all n).

@@ -31,6 +31,9 @@ public struct AdamWUpdate: Sendable, Equatable {
 }
 
 extension Engine {
+    /// `y` = 0.
+    public func zero(_ y: Tensor) { unsafe mr_zero(context, Int64(y.count), y.pointer) }
+
     /// `y` += `x`.
     public func add(_ x: Tensor, to y: Tensor) {
         precondition(x.count == y.count, "adding \(x.count) elements to \(y.count)")

@@ -1,10 +1,11 @@
 // The twin of the matrix product.
 
 extension Naive {
-    /// As `Engine.gemm`, over row-major arrays: `a` (m, k) or (k, m), `b` (k, n) or (n, k), `c` (m, n).
+    /// As `Engine.gemm`, over row-major arrays: `a` (m, k) or (k, m), `b` (k, n) or (n, k), `c` (m, n). With
+    /// `accumulate` the base is `c` itself, else there is none.
     public static func gemm(
         m: Int, n: Int, k: Int, _ a: [Float], transposeA: Bool, _ b: [Float], transposeB: Bool, into c: inout [Float],
-        accumulate: Bool, period: Int
+        accumulate: Bool, bias: [Float]? = nil, period: Int
     ) {
         let period = period == 0 ? max(k, 1) : period
         for i in 0..<m {
@@ -23,7 +24,7 @@ extension Naive {
                         isFirst = false
                     }
                 }
-                c[i * n + j] = result
+                c[i * n + j] = bias.map { result + $0[j] } ?? result
             }
         }
     }

@@ -85,11 +85,6 @@ extension Naive {
         }
     }
 
-    /// Each row of y += b.
-    public static func addBias(_ b: [Float], to y: [Float]) -> [Float] {
-        y.indices.map { y[$0] + b[$0 % b.count] }
-    }
-
     /// db += the sum of the rows of dy, one sum a period of rows (0: all rows are one period).
     public static func biasBackward(_ dy: [Float], period: Int, db: inout [Float]) {
         let c = db.count

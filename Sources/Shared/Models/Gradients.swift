@@ -1,42 +1,82 @@
-// Where gradients add up. A tied embedding has two sources, the gather and the head; they are kept apart until the step
-// ends, because adding them alternately would make the sum depend on how the step is split into micro-batches.
+// Where gradients add up. A matrix's gradient is written by the first micro-batch of a step and added to by the others, so
+// that nothing large is ever cleared. The embedding's gather touches few rows of many: only those are cleared again. A tied
+// embedding has two sources, the gather and the head; they are kept apart until the step ends, because adding them
+// alternately would make the sum depend on how the step is split into micro-batches.
 
 public import Kernels
 
-/// The gradient of every parameter, in the parameters' layout. A step: `zero`, `Transformer.accumulate` for each
+/// The gradient of every parameter, in the parameters' layout. A step: `begin`, `Transformer.accumulate` for each
 /// micro-batch in order, `finish`; with lanes, one of these for each, then `reduce`.
 public final class Gradients {
     /// The whole gradient, valid after `finish`.
     public let flat: Tensor
-    /// `flat` by place in the network; the head of a tied embedding is a buffer of its own.
+    /// `flat` by place in the network; the gather of a tied embedding has a buffer of its own.
     let weights: Transformer.Weights
-    private let head: Tensor?
+    private let gather: Tensor?
     private let embedding: Range<Int>
-    private(set) var isFinished = false
+    private let hidden: Int
+    /// What a step adds to from its beginning on: norms, biases, learned positions.
+    private let cleared: [Range<Int>]
+    /// The rows of the embedding that the gather of this step has added to.
+    private let touched: View<UInt32>
+    private var touchedCount = 0
+    private var isTouched: [Bool]
+    private(set) var isFinished = true
+    /// Whether no micro-batch of the step was added yet: matrices hold the last step's gradient.
+    private(set) var isFresh = true
 
     public init(_ configuration: ModelConfiguration, layout: ParameterLayout) {
         flat = Tensor(zeroed: layout.count)
         embedding = layout.embedding
-        head = configuration.tiesEmbeddings ? Tensor(zeroed: embedding.count) : nil
-        weights = Transformer.Weights(flat, layout, configuration, tiedHead: head)
+        hidden = configuration.hiddenSize
+        gather = configuration.tiesEmbeddings ? Tensor(zeroed: embedding.count) : nil
+        weights = Transformer.Weights(flat, layout, configuration, gather: gather)
+        cleared = layout.tensors.filter { !$0.decays || $0.range == layout.positions }.map(\.range)
+        touched = View(zeroed: configuration.vocabularySize)
+        isTouched = Array(repeating: false, count: configuration.vocabularySize)
     }
 
     /// Bytes held.
     public static func bytes(_ configuration: ModelConfiguration, layout: ParameterLayout) -> Int {
         4 * (layout.count + (configuration.tiesEmbeddings ? layout.embedding.count : 0))
+            + 5 * configuration.vocabularySize
     }
 
-    public func zero() {
-        flat.fill(0)
-        head?.fill(0)
+    /// Begins a step. What an abandoned one has left is forgotten.
+    public func begin(_ engine: Engine) {
+        for range in cleared { engine.zero(flat.slice(range.lowerBound, range.count)) }
+        engine.zero(rows: touched.slice(0, touchedCount), of: weights.embedding, c: hidden)
+        for index in 0..<touchedCount { isTouched[Int(touched[index])] = false }
+        touchedCount = 0
+        isFresh = true
         isFinished = false
+    }
+
+    /// Adds a micro-batch's gradient by the embedding's output (N, C); its matrices were written before.
+    func gather(_ dout: Tensor, ids: View<UInt32>, _ engine: Engine) {
+        for index in 0..<ids.count { touch(ids[index]) }
+        engine.embeddingBackward(dout, c: hidden, ids: ids, dtable: weights.embedding)
+        isFresh = false
+    }
+
+    private func touch(_ id: UInt32) {
+        if isTouched[Int(id)] { return }
+        isTouched[Int(id)] = true
+        touched[touchedCount] = id
+        touchedCount += 1
     }
 
     /// Brings the two parts of a tied embedding together. Once a step, after the last row.
     public func finish(_ engine: Engine) {
         precondition(!isFinished, "gradients were finished already")
-        if let head { engine.add(head, to: flat.slice(embedding.lowerBound, embedding.count)) }
         isFinished = true
+        if isFresh {
+            engine.zero(flat)  // a lane without rows
+        } else if let gather {
+            engine.add(
+                rows: touched.slice(0, touchedCount), of: gather, to: flat.slice(embedding.lowerBound, embedding.count),
+                c: hidden)
+        }
     }
 
     /// Adds finished lanes as a binary tree (0+1, 2+3, …, then pairs of pairs; one without a partner waits) into lane
@@ -45,8 +85,11 @@ public final class Gradients {
         precondition(lanes.allSatisfy(\.isFinished), "lanes are reduced after each was finished")
         var distance = 1
         while distance < lanes.count {
-            for lane in stride(from: 0, to: lanes.count - distance, by: 2 * distance) {
-                engine.add(lanes[lane + distance].flat, to: lanes[lane].flat)
+            for index in stride(from: 0, to: lanes.count - distance, by: 2 * distance) {
+                let (lane, other) = (lanes[index], lanes[index + distance])
+                engine.add(other.flat, to: lane.flat)
+                // Rows that the sum brings in have to be cleared as well.
+                for row in 0..<other.touchedCount { lane.touch(other.touched[row]) }
             }
             distance *= 2
         }

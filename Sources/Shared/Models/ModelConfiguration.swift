@@ -121,14 +121,4 @@ public struct ModelConfiguration: Sendable, Equatable {
         }
         return result
     }
-
-    /// Floating-point operations that training on one token costs at `length` tokens a row: 6 a matrix parameter and
-    /// 12 · L · T · H · d for attention (Chowdhery et al. 2022, appendix B; the causal half is not taken off).
-    public func flopsPerToken(length: Int) -> Double {
-        let width = heads * headSize
-        let attention = 2 * width * hiddenSize + 2 * keyValueHeads * headSize * hiddenSize
-        let products = feedForward == .swiGLU ? 3 : 2
-        let matrices = layers * (attention + products * hiddenSize * intermediateSize) + vocabularySize * hiddenSize
-        return 6 * Double(matrices) + 12 * Double(layers) * Double(length) * Double(width)
-    }
 }

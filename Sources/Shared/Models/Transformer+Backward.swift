@@ -4,33 +4,39 @@
 import Kernels
 
 extension Transformer {
-    /// From the gradient of the last norm's output, which `classify` left in `backward.norm`, down to the embedding.
-    func backwardPass(_ batch: ModelBatch, _ b: Activations.Backward, gradients d: Weights) {
+    /// From the gradient of the last norm's output, which `classify` left in `backward.norm`, down to the embedding. False
+    /// when interrupted.
+    func backwardPass(
+        _ batch: ModelBatch, _ b: Activations.Backward, _ gradients: Gradients, isInterrupted: () -> Bool
+    ) -> Bool {
         let c = configuration
         let n = batch.count
+        let d = gradients.weights
         let dx = b.residual.slice(0, n * c.hiddenSize)
-        dx.fill(0)
+        engine.zero(dx)
         normalizeBackward(
             activations.final, weights.norm, batch, mean: activations.finalMean, rstd: activations.finalRstd, b, d.norm)
         for index in (0..<c.layers).reversed() {
+            if isInterrupted() { return false }
             let (a, w, dw) = (activations.layers[index], weights.layers[index], d.layers[index])
-            backwardFeedForward(batch, a, w, b, dw)
-            backwardAttention(batch, a, w, b, dw)
+            backwardFeedForward(batch, a, w, b, dw, isFresh: gradients.isFresh)
+            backwardAttention(batch, a, w, b, dw, isFresh: gradients.isFresh)
         }
-        engine.embeddingBackward(dx, c: c.hiddenSize, ids: batch.inputs.slice(0, n), dtable: d.embedding)
         if let positions = d.positions {
             engine.embeddingBackward(dx, c: c.hiddenSize, ids: batch.position.slice(0, n), dtable: positions)
         }
+        gradients.gather(dx, ids: batch.inputs.slice(0, n), engine)
+        return true
     }
 
     /// out = y + down · activation(up · norm2(y)). On entry and on leaving, b.residual is the gradient of the stream.
     private func backwardFeedForward(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
-        _ d: Weights.Layer
+        _ d: Weights.Layer, isFresh: Bool
     ) {
         let c = configuration
         let (inner, up) = (batch.count * c.intermediateSize, batch.count * c.upWidth)
-        backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product)
+        backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product, isFresh: isFresh)
         switch c.feedForward {
         case .swiGLU:
             engine.swigluBackward(
@@ -39,18 +45,18 @@ extension Transformer {
         case .gelu:
             engine.geluBackward(a.up.slice(0, up), dout: b.product.slice(0, inner), dx: b.up.slice(0, up))
         }
-        backward(w.up, d.up, b.up, x: a.norm2, batch, dx: b.norm)
+        backward(w.up, d.up, b.up, x: a.norm2, batch, dx: b.norm, isFresh: isFresh)
         normalizeBackward(a.middle, w.norm2, batch, mean: a.mean2, rstd: a.rstd2, b, d.norm2)
     }
 
     /// y = x + output · attention(queryKeyValue · norm1(x)).
     private func backwardAttention(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
-        _ d: Weights.Layer
+        _ d: Weights.Layer, isFresh: Bool
     ) {
         let c = configuration
         let n = batch.count
-        backward(w.output, d.output, b.residual, x: a.attention, batch, dx: b.attention)
+        backward(w.output, d.output, b.residual, x: a.attention, batch, dx: b.attention, isFresh: isFresh)
         let (q, k, v) = split(a.qkv, n)
         let (dq, dk, dv) = split(b.qkv, n)
         let width = c.heads * c.headSize
@@ -74,19 +80,20 @@ extension Transformer {
                     dy: gradient, stride: c.qkvWidth, period: batch.length, dw: dw)
             }
         }
-        backward(w.queryKeyValue, d.queryKeyValue, b.qkv, x: a.norm1, batch, dx: b.norm)
+        backward(w.queryKeyValue, d.queryKeyValue, b.qkv, x: a.norm1, batch, dx: b.norm, isFresh: isFresh)
         normalizeBackward(a.residual, w.norm1, batch, mean: a.mean1, rstd: a.rstd1, b, d.norm1)
     }
 
-    /// For y = x · W + b: dx = dy · Wᵀ, dW += xᵀ · dy, db += Σ dy.
+    /// For y = x · W + b: dx = dy · Wᵀ, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy.
     private func backward(
-        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor
+        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor, isFresh: Bool
     ) {
         let n = batch.count
         let (dy, x) = (matrix(dy, n, w.outputs), matrix(x, n, w.inputs))
         engine.gemm(dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs))
         let (left, right) = w.isInputMajor ? (x, dy) : (dy, x)
-        engine.gemm(left, transposeA: true, right, into: d.matrix, accumulate: true, period: batch.length)
+        engine.gemm(
+            left, transposeA: true, right, into: d.matrix, base: isFresh ? nil : d.matrix, period: batch.length)
         if let bias = d.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
     }
 

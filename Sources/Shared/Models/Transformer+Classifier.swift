@@ -5,14 +5,18 @@ import Kernels
 
 extension Transformer {
     /// Losses of all positions; with `gradients` also the head's gradient and, in `backward.norm`, that of the last
-    /// norm's output.
-    func classify(_ batch: ModelBatch, losses: Tensor, gradients d: Weights?) {
+    /// norm's output. False when interrupted.
+    @discardableResult
+    func classify(
+        _ batch: ModelBatch, losses: Tensor, gradients: Gradients?, isInterrupted: () -> Bool = { false }
+    ) -> Bool {
         let (v, c) = (configuration.vocabularySize, configuration.hiddenSize)
         let head = Matrix(weights.head, rows: v, columns: c)
         let length = batch.length
         let chunk = Activations.chunk(limit: activations.logits.count / v, rows: batch.rows, length: length)
         var start = 0
         while start < batch.count {
+            if isInterrupted() { return false }
             // A chunk is whole rows, or a part of one row.
             let end = chunk >= length ? batch.count : (start / length + 1) * length
             let count = min(chunk, end - start)
@@ -21,15 +25,18 @@ extension Transformer {
             engine.gemm(x, head, transposeB: true, into: logits)
             engine.crossEntropy(
                 logits.tensor, v: v, targets: batch.targets.slice(start, count),
-                weights: batch.weight.slice(start, count), losses: losses.slice(start, count), gradient: d != nil)
-            if let d, let backward = activations.backward {
+                weights: batch.weight.slice(start, count), losses: losses.slice(start, count),
+                gradient: gradients != nil)
+            if let gradients, let backward = activations.backward {
                 engine.gemm(
                     logits, head, into: Matrix(backward.norm.slice(start * c, count * c), rows: count, columns: c))
+                let d = Matrix(gradients.weights.head, rows: v, columns: c)
                 engine.gemm(
-                    logits, transposeA: true, x, into: Matrix(d.head, rows: v, columns: c), accumulate: true,
+                    logits, transposeA: true, x, into: d, base: gradients.isFresh && start == 0 ? nil : d,
                     period: min(length, count))
             }
             start += count
         }
+        return true
     }
 }

@@ -13,7 +13,7 @@ extension Transformer {
         let c = configuration
         let width = c.heads * c.headSize
         withoutActuallyEscaping(cache) { cache in
-            forward(batch, keeping: false, table: table) { [self] layer, a in
+            _ = forward(batch, keeping: false, table: table) { [self] layer, a in
                 let past = cache(layer, a.qkv)
                 engine.attentionDecode(
                     count: past.count, heads: c.heads, kvHeads: c.keyValueHeads, d: c.headSize,

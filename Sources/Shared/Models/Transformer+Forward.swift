@@ -11,7 +11,13 @@ extension Transformer {
     ///   - keeping: each layer has its own buffers, for the backward pass; else all share the first's.
     ///   - table: angles that reach further than the model's own.
     ///   - attend: something else than attention inside the rows of the batch.
-    func forward(_ batch: ModelBatch, keeping: Bool, table: RotaryTable? = nil, attend: Attention? = nil) {
+    ///   - isInterrupted: asked between layers.
+    /// - Returns: false when interrupted.
+    @discardableResult
+    func forward(
+        _ batch: ModelBatch, keeping: Bool, table: RotaryTable? = nil, attend: Attention? = nil,
+        isInterrupted: () -> Bool = { false }
+    ) -> Bool {
         let c = configuration
         let n = batch.count
         let attend = attend ?? { [self] _, a in attendWithinRows(batch, a) }
@@ -21,6 +27,7 @@ extension Transformer {
             positions: weights.positions.map { ($0, batch.position.slice(0, n)) },
             out: layer(0).residual.slice(0, n * c.hiddenSize))
         for index in 0..<c.layers {
+            if isInterrupted() { return false }
             let (a, w) = (layer(index), weights.layers[index])
             project(batch, a, w, table ?? rotary)
             attend(index, a)
@@ -31,6 +38,7 @@ extension Transformer {
         normalize(
             activations.final, weights.norm, n, out: activations.finalNorm, mean: activations.finalMean,
             rstd: activations.finalRstd)
+        return true
     }
 
     /// Queries, keys and values of norm(x), with heads normalized and rotated.
@@ -63,8 +71,7 @@ extension Transformer {
     private func finish(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, out: Tensor) {
         let c = configuration
         let n = batch.count
-        a.middle.slice(0, n * c.hiddenSize).copy(a.residual.slice(0, n * c.hiddenSize))
-        apply(w.output, a.attention, n, into: a.middle, accumulate: true)
+        apply(w.output, a.attention, n, into: a.middle, base: a.residual)
         normalize(a.middle, w.norm2, n, out: a.norm2, mean: a.mean2, rstd: a.rstd2)
         apply(w.up, a.norm2, n, into: a.up)
         let product = a.product.slice(0, n * c.intermediateSize)
@@ -72,16 +79,14 @@ extension Transformer {
         case .swiGLU: engine.swiglu(a.up.slice(0, n * c.upWidth), width: c.intermediateSize, out: product)
         case .gelu: engine.gelu(a.up.slice(0, n * c.upWidth), out: product)
         }
-        out.slice(0, n * c.hiddenSize).copy(a.middle.slice(0, n * c.hiddenSize))
-        apply(w.down, a.product, n, into: out, accumulate: true)
+        apply(w.down, a.product, n, into: out, base: a.middle)
     }
 
-    /// y (n, out) = or += x (n, in) · W + b.
-    private func apply(_ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, accumulate: Bool = false) {
+    /// y (n, out) = base + x (n, in) · W + b.
+    private func apply(_ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, base: Tensor? = nil) {
         engine.gemm(
             matrix(x, n, affine.inputs), affine.matrix, transposeB: !affine.isInputMajor,
-            into: matrix(y, n, affine.outputs), accumulate: accumulate)
-        if let bias = affine.bias { engine.addBias(bias, to: y.slice(0, n * affine.outputs)) }
+            into: matrix(y, n, affine.outputs), base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias)
     }
 
     private func normalize(_ x: Tensor, _ norm: Norm, _ n: Int, out: Tensor, mean: Tensor, rstd: Tensor) {
@@ -100,15 +105,13 @@ extension Transformer {
     /// The heads of queries and keys, which are kept as they were for the backward pass.
     private func normalizeHeads(_ a: LayerActivations, _ n: Int, _ queryNorm: Tensor, _ keyNorm: Tensor) {
         let c = configuration
-        let (width, kept) = (c.qkvWidth, c.normalizedWidth)
-        for row in 0..<n { a.unnormalized.slice(row * kept, kept).copy(a.qkv.slice(row * width, kept)) }
-        let (raw, heads) = (split(a.unnormalized, n, stride: kept), split(a.qkv, n))
-        for (from, to, weight, rstd, count) in [
-            (raw.q, heads.q, queryNorm, a.queryRstd, c.heads), (raw.k, heads.k, keyNorm, a.keyRstd, c.keyValueHeads),
+        let (raw, heads) = (split(a.unnormalized, n, stride: c.normalizedWidth), split(a.qkv, n))
+        for (x, kept, weight, rstd, count) in [
+            (heads.q, raw.q, queryNorm, a.queryRstd, c.heads), (heads.k, raw.k, keyNorm, a.keyRstd, c.keyValueHeads),
         ] {
             engine.headNorm(
-                from, stride: kept, heads: count, weight: weight, epsilon: Float(c.normEpsilon), y: to, stride: width,
-                rstd: rstd.slice(0, n * count))
+                x, stride: c.qkvWidth, heads: count, weight: weight, epsilon: Float(c.normEpsilon), kept: kept,
+                stride: c.normalizedWidth, rstd: rstd.slice(0, n * count))
         }
     }
 

@@ -27,7 +27,7 @@ public final class Transformer {
     ///   - logitsFloats: logits held at once, about; no result depends on it.
     public init(
         configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        logitsFloats: Int = Transformer.defaultLogitsFloats
+        logitsFloats: Int? = nil
     ) {
         precondition(rows > 0 && length > 0, "\(rows) rows of \(length)")
         self.configuration = configuration
@@ -37,7 +37,8 @@ public final class Transformer {
         parameters = Tensor(zeroed: layout.count)
         capacity = rows * length
         activations = Activations(
-            configuration, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
+            configuration, rows: rows, length: length, training: training,
+            logitsFloats: logitsFloats ?? Transformer.logitsFloats(configuration))
         weights = Weights(parameters, layout, configuration)
         rotary = RotaryTable(configuration, positions: length)
     }
@@ -46,9 +47,10 @@ public final class Transformer {
     /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
         _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool, lanes: Int = 1,
-        logitsFloats: Int = Transformer.defaultLogitsFloats
+        logitsFloats: Int? = nil
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
+        let logitsFloats = logitsFloats ?? Transformer.logitsFloats(configuration)
         var plan = MemoryPlan()
         plan.add("parameters", bytes: 4 * layout.count)
         if training {
@@ -95,16 +97,22 @@ public final class Transformer {
     }
 
     /// Forward and backward over a micro-batch; gradients are added to.
-    /// - Parameter losses: (B·T) of the micro-batch; each position's loss, unweighted, 0 where there is none.
-    public func accumulate(_ batch: ModelBatch, into gradients: Gradients, losses: Tensor) {
+    /// - Parameters:
+    ///   - losses: (B·T) of the micro-batch; each position's loss, unweighted, 0 where there is none.
+    ///   - isInterrupted: asked between layers; when it says yes the micro-batch is given up.
+    /// - Returns: false when interrupted: the gradients have to begin anew.
+    @discardableResult
+    public func accumulate(
+        _ batch: ModelBatch, into gradients: Gradients, losses: Tensor, isInterrupted: () -> Bool = { false }
+    ) -> Bool {
         guard let backward = activations.backward else {
             preconditionFailure("this model was planned to evaluate only")
         }
-        precondition(!gradients.isFinished, "gradients were finished: begin a step with zero()")
+        precondition(!gradients.isFinished, "gradients were finished: a step begins with begin()")
         check(batch, losses)
-        forward(batch, keeping: true)
-        classify(batch, losses: losses, gradients: gradients.weights)
-        backwardPass(batch, backward, gradients: gradients.weights)
+        return forward(batch, keeping: true, isInterrupted: isInterrupted)
+            && classify(batch, losses: losses, gradients: gradients, isInterrupted: isInterrupted)
+            && backwardPass(batch, backward, gradients, isInterrupted: isInterrupted)
     }
 
     /// Each position's loss, without gradients.
@@ -114,8 +122,11 @@ public final class Transformer {
         classify(batch, losses: losses, gradients: nil)
     }
 
-    /// 16 MiB, which stays near the last-level cache.
-    public static let defaultLogitsFloats = 1 << 22
+    /// Those of about 1,024 positions: the head is packed once for each chunk and its gradient is read and written, so a
+    /// short chunk costs more than a long one that leaves the cache. At most 256 MiB, at least 16.
+    static func logitsFloats(_ configuration: ModelConfiguration) -> Int {
+        max(1 << 22, min(1 << 26, 1024 * configuration.vocabularySize))
+    }
 
     private func check(_ batch: ModelBatch, _ losses: Tensor) {
         precondition(

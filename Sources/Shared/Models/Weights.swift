@@ -41,8 +41,9 @@ extension Transformer {
         let norm: Norm
         let head: Tensor
 
-        /// Cuts `flat` (parameters or gradients) as the layout says. `tiedHead` stands for the head when it is tied.
-        init(_ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, tiedHead: Tensor? = nil) {
+        /// Cuts `flat` (parameters or gradients) as the layout says. `gather` stands for the embedding where the head, which
+        /// is tied to it, has its place in `flat`.
+        init(_ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, gather: Tensor? = nil) {
             func cut(_ range: Range<Int>) -> Tensor { flat.slice(range.lowerBound, range.count) }
             func norm(_ pair: ParameterLayout.Pair) -> Norm {
                 Norm(weight: cut(pair.weight), bias: pair.bias.map(cut))
@@ -52,7 +53,7 @@ extension Transformer {
                     weight: cut(pair.weight), bias: pair.bias.map(cut), inputs: inputs, outputs: outputs,
                     isInputMajor: c.isInputMajor)
             }
-            embedding = cut(layout.embedding)
+            embedding = gather ?? cut(layout.embedding)
             positions = layout.positions.map(cut)
             layers = layout.layers.map { layer in
                 Layer(
@@ -63,7 +64,7 @@ extension Transformer {
                     down: affine(layer.down, c.intermediateSize, c.hiddenSize))
             }
             self.norm = norm(layout.norm)
-            head = layout.head.map(cut) ?? tiedHead ?? embedding
+            head = cut(layout.head ?? layout.embedding)
         }
     }
 }

@@ -63,7 +63,7 @@ public final class Trainer {
 
     /// Learns from one batch. Rows [l·B/lanes, (l+1)·B/lanes) belong to lane l.
     /// - Parameters:
-    ///   - isInterrupted: asked between parts; when it says yes the step is given up and nothing has changed.
+    ///   - isInterrupted: asked between layers; when it says yes the step is given up and nothing has changed.
     /// - Returns: nil when interrupted.
     /// - Throws: `Fault` (bad data) for an id that the model does not have; nothing has changed.
     public func step(
@@ -72,7 +72,8 @@ public final class Trainer {
         let count = tokens.lossPositions
         let lanes = gradients.count
         let part = (tokens.rows + microBatches - 1) / microBatches
-        for lane in gradients { lane.zero() }
+        let engine = model.engine
+        for lane in gradients { lane.begin(engine) }
         var sum = 0.0
         for lane in 0..<lanes {
             var row = lane * tokens.rows / lanes
@@ -83,12 +84,13 @@ public final class Trainer {
                 let stop = min(end, (row / part + 1) * part)
                 try fill(tokens, rows: row..<stop, weight: count > 0 ? Float(1 / Double(count)) : 0)
                 let losses = losses.slice(0, (stop - row) * tokens.length)
-                model.accumulate(batch, into: gradients[lane], losses: losses)
+                guard
+                    model.accumulate(batch, into: gradients[lane], losses: losses, isInterrupted: isInterrupted)
+                else { return nil }
                 sum = Trainer.add(losses, to: sum)
                 row = stop
             }
         }
-        let engine = model.engine
         for lane in gradients { lane.finish(engine) }
         Gradients.reduce(gradients, engine)
         let loss = count > 0 ? sum / Double(count) : .nan

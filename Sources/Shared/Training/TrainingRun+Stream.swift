@@ -27,11 +27,10 @@ extension TrainingRun {
         return trainer
     }
 
-    /// As many as keep a part near 2,048 positions, where it is fastest, and short enough that a signal is answered
-    /// within about a second on two cores: the bits do not depend on it.
+    /// As many as keep a part near 2,048 positions: longer ones are not faster and take more memory. The bits do not depend
+    /// on it.
     private func microBatches(_ head: StreamHead) -> Int {
-        let seconds = Double(head.length) * configuration.flopsPerToken(length: head.length) / 2e11
-        let rows = max(1, min(2048 / head.length, Int(1 / max(seconds, 1e-9))))
+        let rows = max(1, 2048 / head.length)
         return (head.rows + rows - 1) / rows
     }
 

@@ -43,19 +43,31 @@ void mr_parallel(mr_context *context, int64_t tasks, void (*work)(void *argument
 
 // MARK: gemm.c
 
-/// C (m, n) = op(A) (m, k) · op(B) (k, n), or C += when `accumulate`.
-/// `transpose_a`: A is stored (k, m) with row stride lda, else (m, k). `transpose_b`: B is stored (n, k), else (k, n).
+/// C (m, n) = base + op(A) (m, k) · op(B) (k, n) + bias.
 ///
 /// Order of summation: k is cut in blocks that begin at every multiple of `period` and at every multiple of MR_GEMM_KC
-/// after such a beginning (period = 0: k is one period). A block's sum starts at 0 and takes its products in order of k,
-/// each by one fused multiply-add; block sums are added to C in order (the first one replaces C unless `accumulate`).
-/// k = 0 leaves C at 0, or untouched when accumulating.
+/// after such a beginning. A block's sum starts at 0 and takes its products in order of k, each by one fused
+/// multiply-add; block sums are added to the base in order (the first one replaces C when there is no base); then the bias
+/// is added. k = 0 leaves base + bias.
 #define MR_GEMM_KC 256
-void mr_gemm(mr_context *context, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
-             int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, bool accumulate, int64_t period);
+typedef struct {
+    bool transpose_a, transpose_b;  // A is stored (k, m) with row stride lda, else (m, k); B is stored (n, k), else (k, n)
+    int64_t m, n, k;
+    int64_t period;                 // 0: k is one period
+    const float *a, *b;
+    int64_t lda, ldb;
+    const float *base;              // (m, n), may be C itself; NULL: nothing
+    int64_t ldbase;
+    const float *bias;              // (n); NULL: nothing
+    float *c;
+    int64_t ldc;
+} mr_product;
+void mr_gemm(mr_context *context, const mr_product *product);
 
 // MARK: optimizer.c: one pass over flat arrays
 
+/// y = 0.
+void mr_zero(mr_context *context, int64_t n, float *y);
 /// y += x, elementwise.
 void mr_add(mr_context *context, int64_t n, const float *x, float *y);
 /// Σ x², in double: blocks of 4096 elements; inside a block 8 lanes (element i to lane i mod 8), products and sums in
@@ -87,10 +99,11 @@ void mr_rmsnorm_forward(mr_context *context, int64_t n, int64_t c, const float *
 void mr_rmsnorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
                          const float *rstd, const float *dy, float *dx, float *dw);
 
-/// RMSNorm of each of `heads` heads of width d in n tokens, all with the weight w (d): Qwen3's norms of queries and keys
-/// (arXiv:2505.09388). Tokens are x_stride and y_stride floats apart; rstd is (n, heads).
-void mr_head_norm_forward(mr_context *context, int64_t n, int64_t heads, int64_t d, const float *x, int64_t x_stride,
-                          const float *w, float epsilon, float *y, int64_t y_stride, float *rstd);
+/// RMSNorm of each of `heads` heads of width d in n tokens, in place, all with the weight w (d): Qwen3's norms of queries
+/// and keys (arXiv:2505.09388). Tokens of x are `stride` floats apart; `kept` takes x as it was, its tokens `kept_stride`
+/// apart, for the backward pass; rstd is (n, heads).
+void mr_head_norm_forward(mr_context *context, int64_t n, int64_t heads, int64_t d, float *x, int64_t stride,
+                          const float *w, float epsilon, float *kept, int64_t kept_stride, float *rstd);
 /// dy becomes dx in place; dw takes, for each period of `period` tokens, the sum over tokens, and heads inside a token,
 /// in order, started at 0, then added.
 void mr_head_norm_backward(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t period, const float *x,
@@ -105,8 +118,6 @@ void mr_layernorm_forward(mr_context *context, int64_t n, int64_t c, const float
 void mr_layernorm_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *x, const float *w,
                            const float *mean, const float *rstd, const float *dy, float *dx, float *dw, float *db);
 
-/// y (n, c) += b (c).
-void mr_bias_forward(mr_context *context, int64_t n, int64_t c, const float *b, float *y);
 /// db += for each period of rows the sum of dy over them, in order, started at 0.
 void mr_bias_backward(mr_context *context, int64_t n, int64_t c, int64_t period, const float *dy, float *db);
 
@@ -138,6 +149,11 @@ void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float
 /// dtable[ids[i]] += dout[i], in order of i.
 void mr_embedding_backward(mr_context *context, int64_t n, int64_t c, const float *dout, const uint32_t *ids,
                            float *dtable);
+
+/// table (…, c): rows ids[0 ..< n] become 0.
+void mr_zero_rows(mr_context *context, int64_t n, int64_t c, const uint32_t *ids, float *table);
+/// table[id] += x[id] (…, c) for each of n different ids.
+void mr_add_rows(mr_context *context, int64_t n, int64_t c, const uint32_t *ids, const float *x, float *table);
 
 /// Softmax and cross-entropy of each row of logits (n, v), row stride `stride`. loss[i] = log Σ exp(logits) −
 /// logits[target], or 0 where weight[i] == 0. When `gradient`, logits become weight[i] · (softmax − one-hot), rows of
