@@ -1,6 +1,7 @@
 // The options, as typed; `Request` turns them into a validated configuration.
 
 import ArgumentParser
+import Kernels
 
 struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Begin a run in this directory.", valueName: "dir"))
@@ -56,7 +57,15 @@ struct RecipeOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("Lanes a step's rows are summed in, a power of 2 (default: 1).", valueName: "n"))
     var lanes: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Round operands of matrix products to bf16, or not: fp32 (the default). Parameters, moments and sums are fp32.",
+            valueName: "fp32|bf16"))
+    var precision: Precision?
 }
+
+extension Precision: ExpressibleByArgument {}
 
 struct WorkOptions: ParsableArguments {
     @Option(

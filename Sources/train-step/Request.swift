@@ -110,6 +110,7 @@ struct Request {
         made.epsilon = recipe.epsilon ?? made.epsilon
         if let clip = recipe.clip { made.clip = clip == 0 ? .infinity : clip }
         made.lanes = recipe.lanes ?? 1
+        made.precision = recipe.precision ?? .fp32
         try made.validate()
         return made
     }
@@ -133,6 +134,7 @@ struct Request {
         try check("--epsilon", recipe.epsilon, kept.epsilon)
         try check("--clip", recipe.clip.map { $0 == 0 ? .infinity : $0 }, kept.clip)
         try check("--lanes", recipe.lanes, kept.lanes)
+        try check("--precision", recipe.precision?.rawValue, kept.precision.rawValue)
     }
 
     /// run.json: what is constant while the run goes.

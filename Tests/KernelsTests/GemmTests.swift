@@ -24,12 +24,15 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
             let b = noise(k * n, 2)
             let before = noise(m * n, 3)
             for (transposeA, transposeB) in [(false, false), (false, true), (true, false), (true, true)] {
-                for (accumulate, period) in [(false, 0), (true, 0), (true, 64), (false, 300), (true, 1)] {
+                for (accumulate, period, precision) in [
+                    (false, 0, Precision.fp32), (true, 0, .fp32), (true, 64, .fp32), (false, 300, .fp32),
+                    (true, 1, .fp32), (false, 0, .bf16), (true, 64, .bf16), (false, 301, .bf16), (true, 1, .bf16),
+                ] {
                     var expected = before
                     let bias = period == 0 ? noise(n, 4) : nil
                     Naive.gemm(
                         m: m, n: n, k: k, a, transposeA: transposeA, b, transposeB: transposeB, into: &expected,
-                        accumulate: accumulate, bias: bias, period: period)
+                        accumulate: accumulate, bias: bias, period: period, precision: precision)
                     // The base lies elsewhere, or is what is written to.
                     let c = Tensor(before)
                     let base = Matrix(period == 64 ? Tensor(before) : c, rows: m, columns: n)
@@ -38,8 +41,11 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
                         transposeA: transposeA,
                         Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n),
                         transposeB: transposeB, into: Matrix(c, rows: m, columns: n),
-                        base: accumulate ? base : nil, bias: bias.map { Tensor($0) }, period: period)
-                    expectEqual(c.array, expected, "\(m) \(n) \(k) \(transposeA) \(transposeB) \(accumulate) \(period)")
+                        base: accumulate ? base : nil, bias: bias.map { Tensor($0) }, period: period,
+                        precision: precision)
+                    expectEqual(
+                        c.array, expected,
+                        "\(m) \(n) \(k) \(transposeA) \(transposeB) \(accumulate) \(period) \(precision)")
                 }
             }
         }
@@ -79,17 +85,19 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
         ] {
             let a = noise(m * k, 1)
             let b = noise(k * n, 2)
-            for (transposeA, transposeB) in [(false, true), (true, false)] {
+            for (transposeA, transposeB, precision) in [
+                (false, true, Precision.fp32), (true, false, .fp32), (false, true, .bf16), (true, false, .bf16),
+            ] {
                 var expected = [Float](repeating: 0, count: m * n)
                 Naive.gemm(
                     m: m, n: n, k: k, a, transposeA: transposeA, b, transposeB: transposeB, into: &expected,
-                    accumulate: false, period: 300)
+                    accumulate: false, period: 300, precision: precision)
                 let c = Tensor(zeroed: m * n)
                 engine.gemm(
                     Matrix(Tensor(a), rows: transposeA ? k : m, columns: transposeA ? m : k), transposeA: transposeA,
                     Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n), transposeB: transposeB,
-                    into: Matrix(c, rows: m, columns: n), period: 300)
-                expectEqual(c.array, expected, "\(m) \(n) \(k) \(transposeA) \(transposeB)")
+                    into: Matrix(c, rows: m, columns: n), period: 300, precision: precision)
+                expectEqual(c.array, expected, "\(m) \(n) \(k) \(transposeA) \(transposeB) \(precision)")
             }
         }
     }
@@ -129,5 +137,34 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
                 period: period)
         }
         expectEqual(whole.array, parts.array)
+    }
+
+    /// Rounding of operands: ties go to even, and what is infinite or not a number stays so; subnormal numbers count as zero,
+    /// in operands, sums and results, on every instruction set.
+    @Test(arguments: InstructionSet.supported)
+    func bf16AtItsEdges(set: InstructionSet) throws {
+        let engine = try Engine(threads: 1, instructionSet: set)
+        func product(_ a: [Float], _ b: [Float], base: Float = 0) -> Float {
+            let c = Tensor([base])
+            engine.gemm(
+                Matrix(Tensor(a), rows: 1, columns: a.count), Matrix(Tensor(b), rows: b.count, columns: 1),
+                into: Matrix(c, rows: 1, columns: 1), base: Matrix(c, rows: 1, columns: 1), precision: .bf16)
+            return c[0]
+        }
+        let half: Float = 0x1p-8  // half a unit in bf16's last place at 1
+        #expect(product([1 + half], [1]) == 1 && product([1 + 3 * half], [1]) == 1 + 4 * half)
+        #expect(product([(1 + half).nextUp], [1]) == 1 + 2 * half)
+        #expect(product([.greatestFiniteMagnitude], [1]) == .infinity && product([-.infinity], [2]) == -.infinity)
+        #expect(product([.nan], [1]).isNaN && product([Float(bitPattern: 0x7FFF_FFFF)], [1]).isNaN)
+        #expect(product([.leastNonzeroMagnitude * 1024], [0x1p100]) == 0)
+        #expect(product([0x1p-70], [0x1p-70]) == 0 && product([0x1p-63], [0x1p-63]) == 0x1p-126)
+        // The second of a pair is added first: 1 − 2^24 + 2^24, where 1 + 2^24 would have lost the 1.
+        #expect(product([1, 0, 1, 1], [1, 0, 0x1p24, -0x1p24]) == 1)
+        // What other products in fp32 do with subnormal numbers is not changed by it.
+        let c = Tensor(zeroed: 1)
+        engine.gemm(
+            Matrix(Tensor([0x1p-70]), rows: 1, columns: 1), Matrix(Tensor([0x1p-70]), rows: 1, columns: 1),
+            into: Matrix(c, rows: 1, columns: 1))
+        #expect(c[0] == 0x1p-140)
     }
 }

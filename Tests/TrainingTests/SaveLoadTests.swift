@@ -30,7 +30,7 @@ import Training
         "recipe": [
             "learning_rate": 0.30000000000000004, "minimum_learning_rate": 1e-300, "warmup_steps": 3,
             "schedule_steps": 1234, "weight_decay": 0.3333333333333333, "beta1": 0.87, "beta2": 0.9999999999999999,
-            "epsilon": 2e-9, "clip": 0.7, "lanes": 4, "seed": JSON(UInt64.max),
+            "epsilon": 2e-9, "clip": 0.7, "lanes": 4, "precision": "bf16", "seed": JSON(UInt64.max),
         ],
         "data": [
             "dataset": "d", "recipe": "r", "length": 8, "vocabulary_size": 19, "end_of_document": 18,

@@ -24,14 +24,14 @@ static uint64_t gemm(mr_context *context) {
     static const int64_t shapes[][3] = {{1, 70, 33}, {7, 13, 257}, {33, 65, 300}, {61, 19, 520}};
     uint64_t sum = 0xcbf29ce484222325ULL;
     for (int s = 0; s < 4; s++)
-        for (int flags = 0; flags < 8; flags++) {
+        for (int flags = 0; flags < 16; flags++) {
             const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
             const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
             float *a = noise(m * k, 1), *b = noise(k * n, 2), *c = noise(m * n, 3);
             const mr_product product = {
                 .transpose_a = ta, .transpose_b = tb, .m = m, .n = n, .k = k, .period = accumulate ? 64 : 0, .a = a,
                 .b = b, .lda = ta ? m : k, .ldb = tb ? k : n, .base = accumulate ? c : NULL, .ldbase = n,
-                .bias = s % 2 ? b : NULL, .c = c, .ldc = n,
+                .bias = s % 2 ? b : NULL, .c = c, .ldc = n, .precision = flags & 8 ? MR_BF16 : MR_FP32,
             };
             mr_gemm(context, &product);
             sum = checksum(c, (size_t)(m * n) * sizeof *c, sum);

@@ -17,20 +17,25 @@ static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /// Takes the blocks of k that follow the run: they begin at every multiple of the period and every MR_GEMM_KC after such a
 /// beginning.
-static void next_run(mr_gemm_product *p, int64_t longest) {
+static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t longest) {
     const int64_t k = p->of.k;
-    p->first_k += p->depth;
+    const bool pairs = p->of.precision == MR_BF16;
+    p->first_k += p->length;
     p->is_first = p->first_k == 0;
-    p->depth = p->blocks = 0;
+    p->length = p->depth = p->blocks = 0;
     for (int64_t at = p->first_k; at < k && p->blocks < MR_GEMM_BLOCKS;) {
         const int64_t end = min_of(k, (at / p->of.period + 1) * p->of.period), kc = min_of(end - at, MR_GEMM_KC);
-        if (p->blocks > 0 && p->depth + kc > longest) break;
+        const int64_t steps = (pairs ? kc + kc % 2 : kc) / kernels->numbers;
+        if (p->blocks > 0 && p->depth + steps > longest) break;
         p->kc[p->blocks] = (int32_t)kc;
+        p->k_at[p->blocks] = (int32_t)p->length;
+        p->steps[p->blocks] = (int32_t)steps;
         p->at[p->blocks++] = (int32_t)p->depth;
-        p->depth += kc;
+        p->length += kc;
+        p->depth += steps;
         at += kc;
     }
-    p->is_last = p->first_k + p->depth == k;
+    p->is_last = p->first_k + p->length == k;
 }
 
 /// Cuts C into tasks: blocks of the own operand that fit a worker's scratch, and the shared operand in parts when there
@@ -44,6 +49,13 @@ static int64_t plan_tasks(mr_gemm_product *p, int64_t own_tile) {
     const int64_t parts = p->own_tasks >= wanted ? 1 : min_of(ceil_div(wanted, p->own_tasks), ceil_div(p->strips, 4));
     p->part_strips = ceil_div(p->strips, parts);
     return p->own_tasks * ceil_div(p->strips, p->part_strips);
+}
+
+static const mr_gemm_kernels *bf16_kernels(mr_context *context) {
+#if defined(__x86_64__)
+    if (mr_context_isa(context) == MR_ISA_AVX512_BF16) return &mr_bf16_kernels_avx512bf16;
+#endif
+    return MR_KERNELS(mr_bf16_kernels, context);
 }
 
 /// C of a product of nothing.
@@ -61,7 +73,8 @@ void mr_gemm(mr_context *context, const mr_product *of) {
         finish_empty(of);
         return;
     }
-    const mr_gemm_kernels *kernels = MR_KERNELS(mr_gemm_kernels, context);
+    const mr_gemm_kernels *kernels =
+        of->precision == MR_BF16 ? bf16_kernels(context) : MR_KERNELS(mr_gemm_kernels, context);
     mr_gemm_product p = {.context = context, .of = *of, .share_a = of->m < of->n, .shared = mr_context_panel(context)};
     if (p.of.period <= 0 || p.of.period > of->k) p.of.period = of->k;
     const int64_t own_count = p.share_a ? of->n : of->m, own_tile = p.share_a ? kernels->tile_n : kernels->tile_m;
@@ -77,9 +90,9 @@ void mr_gemm(mr_context *context, const mr_product *of) {
         p.shared_begin = strip * tile;
         p.shared_end = min_of(p.shared_begin + strips * tile, shared_count);
         p.strips = ceil_div(p.shared_end - p.shared_begin, tile);
-        p.first_k = p.depth = 0;
+        p.first_k = p.length = 0;
         do {
-            next_run(&p, longest);
+            next_run(&p, kernels, longest);
             const int64_t tasks = plan_tasks(&p, own_tile);
             mr_parallel(context, mr_gemm_pack_tasks(&p), kernels->pack_shared, &p);
             mr_parallel(context, tasks, kernels->multiply, &p);

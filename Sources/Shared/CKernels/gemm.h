@@ -20,9 +20,11 @@ typedef struct {
     bool share_a;                                // whether A is the shared operand, else B
     float *shared;                               // its packed strips
     int64_t shared_begin, shared_end, strips;    // the rows of A or columns of B it holds, and their strips
-    int64_t first_k, depth;                      // the run: where it begins and its length
+    int64_t first_k, length;                     // the run: where it begins and its length
+    int64_t depth;                               // its steps in a panel
     int64_t blocks;                              // its blocks of k
-    int32_t kc[MR_GEMM_BLOCKS], at[MR_GEMM_BLOCKS];  // their lengths, and where they begin inside the run
+    int32_t kc[MR_GEMM_BLOCKS], k_at[MR_GEMM_BLOCKS];  // their lengths, and where they begin inside the run
+    int32_t steps[MR_GEMM_BLOCKS], at[MR_GEMM_BLOCKS];  // the same in steps of a panel
     bool is_first, is_last;                      // whether the run begins, ends the sum
 
     int64_t own_tiles, own_most, own_tasks;      // tiles of the own operand, how many a task takes at most, tasks
@@ -56,11 +58,18 @@ static inline int64_t mr_gemm_pack_tasks(const mr_gemm_product *p) {
 
 typedef struct {
     int64_t tile_m, tile_n;  // the register tile
+    int64_t numbers;         // numbers along k that a step of a panel holds
     void (*pack_shared)(void *product, int64_t task, int worker);
     void (*multiply)(void *product, int64_t task, int worker);
 } mr_gemm_kernels;
 
 extern const mr_gemm_kernels mr_gemm_kernels_scalar, mr_gemm_kernels_avx2, mr_gemm_kernels_avx512,
-    mr_gemm_kernels_neon;
+    mr_gemm_kernels_neon, mr_bf16_kernels_scalar, mr_bf16_kernels_avx2, mr_bf16_kernels_avx512,
+    mr_bf16_kernels_avx512bf16, mr_bf16_kernels_neon;
+
+/// Whether this processor's dot products of bf16 have the bits of two fused multiply-adds, and whether they are faster.
+/// Only where it has them.
+bool mr_bf16_dots_are_exact(void);
+bool mr_bf16_dots_are_faster(void);
 
 #endif

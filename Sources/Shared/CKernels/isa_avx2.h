@@ -3,4 +3,5 @@
 #define MR_ISA_IS_AVX2 1
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #define MR_ISA_PUSHED 1
+#define MR_ISA_HAS_DOT 0
 #include "vector_ops.h"

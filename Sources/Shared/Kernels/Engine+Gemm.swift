@@ -23,6 +23,18 @@ public struct Matrix: Sendable {
     }
 }
 
+/// What operands of matrix products are rounded to. Sums, results and everything else are fp32 in either.
+public enum Precision: String, Sendable, CaseIterable {
+    case fp32, bf16
+
+    var code: mr_precision {
+        switch self {
+        case .fp32: MR_FP32
+        case .bf16: MR_BF16
+        }
+    }
+}
+
 extension Engine {
     /// Floats of k whose products are added in one go; block sums are added to the result in order.
     public static let gemmBlock = Int(MR_GEMM_KC)
@@ -34,9 +46,10 @@ extension Engine {
     ///   - bias: (n); nil: nothing.
     ///   - period: sums over k restart at each multiple (rows of a batch, so that gradients do not depend on how rows are
     ///     split); 0 = one period.
+    ///   - precision: what numbers of `a` and `b` are rounded to.
     public func gemm(
         _ a: Matrix, transposeA: Bool = false, _ b: Matrix, transposeB: Bool = false, into c: Matrix,
-        base: Matrix? = nil, bias: Tensor? = nil, period: Int = 0
+        base: Matrix? = nil, bias: Tensor? = nil, period: Int = 0, precision: Precision = .fp32
     ) {
         let (m, k) = transposeA ? (a.columns, a.rows) : (a.rows, a.columns)
         let (kb, n) = transposeB ? (b.columns, b.rows) : (b.rows, b.columns)
@@ -50,7 +63,7 @@ extension Engine {
             transpose_a: transposeA, transpose_b: transposeB, m: Int64(m), n: Int64(n), k: Int64(k),
             period: Int64(period), a: a.tensor.pointer, b: b.tensor.pointer, lda: Int64(a.stride), ldb: Int64(b.stride),
             base: base?.tensor.pointer, ldbase: Int64(base?.stride ?? 0), bias: bias?.pointer, c: c.tensor.pointer,
-            ldc: Int64(c.stride))
+            ldc: Int64(c.stride), precision: precision.code)
         unsafe mr_gemm(context, &product)
     }
 }

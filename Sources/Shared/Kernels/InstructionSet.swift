@@ -1,17 +1,19 @@
-// The instruction sets that kernels are compiled for. All give the same bits; they differ in speed.
+// The instruction sets that kernels are compiled for. All give the same bits; they differ in speed. avx512bf16 is avx512 with
+// dot products of bf16, which is the slower of the two on some processors.
 
 public import Bytes
 internal import CKernels
 
 /// A vector unit to run on.
 public enum InstructionSet: String, Sendable, CaseIterable {
-    case scalar, avx2, avx512, neon
+    case scalar, avx2, avx512, avx512bf16, neon
 
     var code: mr_isa {
         switch self {
         case .scalar: MR_ISA_SCALAR
         case .avx2: MR_ISA_AVX2
         case .avx512: MR_ISA_AVX512
+        case .avx512bf16: MR_ISA_AVX512_BF16
         case .neon: MR_ISA_NEON
         }
     }
@@ -22,7 +24,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     /// Those that this processor has, scalar first.
     public static var supported: [InstructionSet] { allCases.filter(\.isSupported) }
 
-    /// The widest that this processor has.
+    /// The widest that this processor has; of those that differ in products of bf16 only, the faster one.
     public static var best: InstructionSet {
         let best = mr_isa_best()
         return allCases.first { $0.code == best } ?? .scalar

@@ -5,9 +5,11 @@ extension Naive {
     /// `accumulate` the base is `c` itself, else there is none.
     public static func gemm(
         m: Int, n: Int, k: Int, _ a: [Float], transposeA: Bool, _ b: [Float], transposeB: Bool, into c: inout [Float],
-        accumulate: Bool, bias: [Float]? = nil, period: Int
+        accumulate: Bool, bias: [Float]? = nil, period: Int,
+        precision: Precision = .fp32
     ) {
         let period = period == 0 ? max(k, 1) : period
+        let (a, b) = precision == .bf16 ? (a.map(roundedToBF16), b.map(roundedToBF16)) : (a, b)
         for i in 0..<m {
             for j in 0..<n {
                 var result = accumulate ? c[i * n + j] : 0
@@ -16,7 +18,8 @@ extension Naive {
                     let end = min(begin + period, k)
                     for block in stride(from: begin, to: end, by: Engine.gemmBlock) {
                         var sum: Float = 0
-                        for l in block..<min(block + Engine.gemmBlock, end) {
+                        let steps = block..<min(block + Engine.gemmBlock, end)
+                        for l in precision == .bf16 ? pairwise(steps) : Array(steps) {
                             sum.addProduct(
                                 transposeA ? a[l * m + i] : a[i * k + l], transposeB ? b[j * k + l] : b[l * n + j])
                         }
@@ -26,6 +29,21 @@ extension Naive {
                 }
                 c[i * n + j] = bias.map { result + $0[j] } ?? result
             }
+        }
+    }
+
+    /// To nearest, ties to even; what is not a number stays so.
+    static func roundedToBF16(_ x: Float) -> Float {
+        if x.isNaN { return x }
+        let bits = x.bitPattern
+        return Float(bitPattern: (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000)
+    }
+
+    /// 1, 0, 3, 2 … counted from the beginning: the order of products of bf16. (Subnormal numbers, which count as zero there,
+    /// are not in this twin.)
+    private static func pairwise(_ steps: Range<Int>) -> [Int] {
+        stride(from: steps.lowerBound, to: steps.upperBound, by: 2).flatMap { l in
+            l + 1 < steps.upperBound ? [l + 1, l] : [l]
         }
     }
 }

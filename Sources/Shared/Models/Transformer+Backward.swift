@@ -90,10 +90,11 @@ extension Transformer {
     ) {
         let n = batch.count
         let (dy, x) = (matrix(dy, n, w.outputs), matrix(x, n, w.inputs))
-        engine.gemm(dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs))
+        engine.gemm(dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision)
         let (left, right) = w.isInputMajor ? (x, dy) : (dy, x)
         engine.gemm(
-            left, transposeA: true, right, into: d.matrix, base: isFresh ? nil : d.matrix, period: batch.length)
+            left, transposeA: true, right, into: d.matrix, base: isFresh ? nil : d.matrix, period: batch.length,
+            precision: precision)
         if let bias = d.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
     }
 

@@ -22,18 +22,19 @@ extension Transformer {
             let count = min(chunk, end - start)
             let x = Matrix(activations.finalNorm.slice(start * c, count * c), rows: count, columns: c)
             let logits = Matrix(activations.logits.slice(0, count * v), rows: count, columns: v)
-            engine.gemm(x, head, transposeB: true, into: logits)
+            engine.gemm(x, head, transposeB: true, into: logits, precision: precision)
             engine.crossEntropy(
                 logits.tensor, v: v, targets: batch.targets.slice(start, count),
                 weights: batch.weight.slice(start, count), losses: losses.slice(start, count),
                 gradient: gradients != nil)
             if let gradients, let backward = activations.backward {
                 engine.gemm(
-                    logits, head, into: Matrix(backward.norm.slice(start * c, count * c), rows: count, columns: c))
+                    logits, head, into: Matrix(backward.norm.slice(start * c, count * c), rows: count, columns: c),
+                    precision: precision)
                 let d = Matrix(gradients.weights.head, rows: v, columns: c)
                 engine.gemm(
                     logits, transposeA: true, x, into: d, base: gradients.isFresh && start == 0 ? nil : d,
-                    period: min(length, count))
+                    period: min(length, count), precision: precision)
             }
             start += count
         }

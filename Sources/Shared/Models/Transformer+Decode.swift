@@ -29,6 +29,6 @@ extension Transformer {
         engine.gemm(
             Matrix(activations.finalNorm.slice(position * hidden, hidden), rows: 1, columns: hidden),
             Matrix(weights.head, rows: v, columns: hidden), transposeB: true,
-            into: Matrix(logits, rows: 1, columns: v))
+            into: Matrix(logits, rows: 1, columns: v), precision: precision)
     }
 }

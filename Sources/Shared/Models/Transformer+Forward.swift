@@ -86,7 +86,8 @@ extension Transformer {
     private func apply(_ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, base: Tensor? = nil) {
         engine.gemm(
             matrix(x, n, affine.inputs), affine.matrix, transposeB: !affine.isInputMajor,
-            into: matrix(y, n, affine.outputs), base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias)
+            into: matrix(y, n, affine.outputs), base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias,
+            precision: precision)
     }
 
     private func normalize(_ x: Tensor, _ norm: Norm, _ n: Int, out: Tensor, mean: Tensor, rstd: Tensor) {

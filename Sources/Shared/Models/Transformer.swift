@@ -5,11 +5,13 @@
 public import Bytes
 public import Kernels
 
-/// A transformer in fp32. Not for concurrent use.
+/// A transformer. Parameters, activations and sums are fp32; operands of matrix products are what `precision` says. Not for
+/// concurrent use.
 public final class Transformer {
     public let configuration: ModelConfiguration
     public let layout: ParameterLayout
     public let engine: Engine
+    public let precision: Precision
     /// All parameters, laid out as `layout` says.
     public let parameters: Tensor
     /// Positions that fit at once: rows · length.
@@ -24,15 +26,17 @@ public final class Transformer {
     /// - Parameters:
     ///   - rows, length: the largest micro-batch (shorter rows may come in greater number).
     ///   - training: false for a model that only evaluates.
+    ///   - precision: of the operands of matrix products, attention's excepted.
     ///   - logitsFloats: logits held at once, about; no result depends on it.
     public init(
         configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        logitsFloats: Int? = nil
+        precision: Precision = .fp32, logitsFloats: Int? = nil
     ) {
         precondition(rows > 0 && length > 0, "\(rows) rows of \(length)")
         self.configuration = configuration
         self.engine = engine
         self.length = length
+        self.precision = precision
         layout = ParameterLayout(configuration)
         parameters = Tensor(zeroed: layout.count)
         capacity = rows * length

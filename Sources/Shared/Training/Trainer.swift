@@ -46,7 +46,8 @@ public final class Trainer {
         self.state = state
         let recipe = state.recipe
         model = Transformer(
-            configuration: configuration, engine: engine, rows: rows, length: length, training: true)
+            configuration: configuration, engine: engine, rows: rows, length: length, training: true,
+            precision: recipe.precision)
         let layout = model.layout
         optimizer = AdamW(
             count: layout.count,

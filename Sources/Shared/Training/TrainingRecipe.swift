@@ -2,6 +2,7 @@
 // with what it began. Threads, micro-batches, paths and save intervals are no part of it; they may change freely.
 
 public import Bytes
+public import Kernels
 
 /// Hyperparameters of a run, validated.
 public struct TrainingRecipe: Sendable, Equatable {
@@ -21,6 +22,8 @@ public struct TrainingRecipe: Sendable, Equatable {
     public var clip = 1.0
     /// Gradient lanes: fixed shares of a step's rows that are summed apart and added as a binary tree.
     public var lanes = 1
+    /// What operands of matrix products are rounded to.
+    public var precision = Precision.fp32
     /// Keys the initial parameters.
     public var seed: UInt64 = 0
 
@@ -65,7 +68,7 @@ public struct TrainingRecipe: Sendable, Equatable {
             "warmup_steps": .integer(warmupSteps), "schedule_steps": .integer(scheduleSteps),
             "weight_decay": .number(weightDecay), "beta1": .number(beta1), "beta2": .number(beta2),
             "epsilon": .number(epsilon), "clip": clip.isFinite ? .number(clip) : .null, "lanes": .integer(lanes),
-            "seed": JSON(seed),
+            "precision": .string(precision.rawValue), "seed": JSON(seed),
         ]
     }
 
@@ -83,6 +86,10 @@ public struct TrainingRecipe: Sendable, Equatable {
         epsilon = try fields.double("epsilon")
         clip = json["clip"]?.isNull == true ? .infinity : try fields.double("clip")
         lanes = try fields.count("lanes")
+        // Runs that began before there was a choice have none in their state.
+        if json["precision"] != nil {
+            precision = try fields.value("precision", "fp32 or bf16") { $0.stringValue.flatMap(Precision.init) }
+        }
         seed = try fields.uint64("seed")
         do { try validate() } catch { throw .badData(name, "recipe: \(error.message)") }
     }

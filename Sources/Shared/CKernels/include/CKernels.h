@@ -17,11 +17,12 @@ extern "C" {
 
 // MARK: context.c, dispatch.c: instruction sets, the thread pool, the workspace
 
-typedef enum { MR_ISA_SCALAR = 0, MR_ISA_AVX2 = 1, MR_ISA_AVX512 = 2, MR_ISA_NEON = 3 } mr_isa;
+typedef enum { MR_ISA_SCALAR = 0, MR_ISA_AVX2 = 1, MR_ISA_AVX512 = 2, MR_ISA_NEON = 3, MR_ISA_AVX512_BF16 = 4 } mr_isa;
 
+/// MR_ISA_AVX512_BF16 is AVX-512 with VDPBF16PS for products of bf16.
 /// Whether this processor (and this build) can run `isa`. Scalar always can.
 bool mr_isa_supported(mr_isa isa);
-/// The widest supported one.
+/// The widest supported one; of those that differ in products of bf16 only, the one that is faster at them.
 mr_isa mr_isa_best(void);
 
 typedef struct mr_context mr_context;
@@ -43,12 +44,19 @@ void mr_parallel(mr_context *context, int64_t tasks, void (*work)(void *argument
 
 // MARK: gemm.c
 
+/// What operands of a product are rounded to before they are multiplied.
+typedef enum { MR_FP32 = 0, MR_BF16 = 1 } mr_precision;
+
 /// C (m, n) = base + op(A) (m, k) · op(B) (k, n) + bias.
 ///
 /// Order of summation: k is cut in blocks that begin at every multiple of `period` and at every multiple of MR_GEMM_KC
 /// after such a beginning. A block's sum starts at 0 and takes its products in order of k, each by one fused
 /// multiply-add; block sums are added to the base in order (the first one replaces C when there is no base); then the bias
 /// is added. k = 0 leaves base + bias.
+///
+/// With MR_BF16 every number of A and B is rounded to bf16 first (to nearest, ties to even). A block's products are taken in
+/// pairs (0, 1), (2, 3) … counted from its beginning, of each pair the second first; subnormal numbers of fp32 count as zero
+/// in operands, sums and results. All else, sums and C included, stays fp32. The bits are those of VDPBF16PS.
 #define MR_GEMM_KC 256
 typedef struct {
     bool transpose_a, transpose_b;  // A is stored (k, m) with row stride lda, else (m, k); B is stored (n, k), else (k, n)
@@ -61,6 +69,7 @@ typedef struct {
     const float *bias;              // (n); NULL: nothing
     float *c;
     int64_t ldc;
+    mr_precision precision;
 } mr_product;
 void mr_gemm(mr_context *context, const mr_product *product);
 

@@ -1,0 +1,8 @@
+// Opens the avx512 target with dot products of bf16: include after every system header and before vector_ops.h and the
+// bodies; close with isa_end.h.
+#define NAME(x) x##_avx512bf16
+#define MR_ISA_IS_AVX512 1
+#define MR_ISA_HAS_DOT 1
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma"))), apply_to = function)
+#define MR_ISA_PUSHED 1
+#include "vector_ops.h"
