@@ -11,7 +11,7 @@ typedef void (*mr_task)(void *argument, int64_t task, int worker);
 // MARK: rows
 
 /// Rows a task of the row kernels takes; floats a task of the elementwise ones; columns a task of the column sums.
-enum { MR_ROWS_TILE = 16, MR_FLAT_TILE = 4096, MR_COLUMNS_TILE = 32, MR_LOSS_ROWS_TILE = 4 };
+enum { MR_ROWS_TILE = 16, MR_FLAT_TILE = 4096, MR_COLUMNS_TILE = 64, MR_LOSS_ROWS_TILE = 4 };
 
 typedef struct {
     int64_t n, heads, c, x_stride, y_stride, kept_stride, period;

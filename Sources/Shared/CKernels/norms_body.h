@@ -58,26 +58,29 @@ static void NAME(rmsnorm_backward_rows)(void *argument, int64_t task, int worker
     }
 }
 
-/// dw += Σ over rows of dy · h, a sum for each period.
+/// dw += Σ over rows of dy · h, a sum for each period. Whole cache lines of a row side by side, so that memory is read in
+/// runs.
 static void NAME(rmsnorm_backward_columns)(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_norm_arguments *a = argument;
-    int64_t end = smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE);
+    const int64_t i = task * MR_COLUMNS_TILE, end = smaller_of(a->c, i + MR_COLUMNS_TILE);
     for (int64_t period = 0; period < a->n; period += a->period) {
-        int64_t last = smaller_of(a->n, period + a->period);
-        int64_t i = task * MR_COLUMNS_TILE;
-        f16 sum0 = set16(0.0f), sum1 = set16(0.0f);
-        int64_t left0 = smaller_of(16, end - i), left1 = end - i - left0;
-        for (int64_t row = period; row < last; row++) {
-            const float *x = a->x + row_offset(row, a->heads, a->x_stride, a->c) + i;
-            const float *dy = a->dy + row_offset(row, a->heads, a->y_stride, a->c) + i;
+        f16 products[MR_COLUMNS_TILE / 16] = {0};
+        for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++) {
+            const float *x = a->x + row_offset(row, a->heads, a->x_stride, a->c);
+            const float *dy = a->dy + row_offset(row, a->heads, a->y_stride, a->c);
             f16 rstd = set16(a->rstd[row]);
-            sum0 = fma16(load_row(dy, left0), load_row(x, left0) * rstd, sum0);
-            if (left1 > 0) sum1 = fma16(load_row(dy + 16, left1), load_row(x + 16, left1) * rstd, sum1);
+#pragma clang loop unroll(full)
+            for (int v = 0; v < MR_COLUMNS_TILE / 16; v++) {
+                const int64_t at = i + 16 * v, left = end - at;
+                if (left <= 0) break;
+                products[v] = fma16(load_row(dy + at, left), load_row(x + at, left) * rstd, products[v]);
+            }
         }
-        float *dw = a->dw + i;
-        store_row(dw, load_row(dw, left0) + sum0, left0);
-        if (left1 > 0) store_row(dw + 16, load_row(dw + 16, left1) + sum1, left1);
+        for (int v = 0; v < MR_COLUMNS_TILE / 16 && i + 16 * v < end; v++) {
+            const int64_t at = i + 16 * v;
+            store_row(a->dw + at, load_row(a->dw + at, end - at) + products[v], end - at);
+        }
     }
 }
 
@@ -142,18 +145,25 @@ static void NAME(layernorm_backward_rows)(void *argument, int64_t task, int work
 static void NAME(layernorm_backward_columns)(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_norm_arguments *a = argument;
-    for (int64_t i = task * MR_COLUMNS_TILE; i < smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE); i += 16) {
-        int64_t left = smaller_of(16, a->c - i);
-        for (int64_t period = 0; period < a->n; period += a->period) {
-            f16 sum = set16(0.0f), products = set16(0.0f);
-            for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++) {
-                f16 dy = load_row(a->dy + row * a->c + i, left);
-                sum = sum + dy;
-                f16 h = load_centred(a->x + row * a->c + i, left, a->mean[row]) * set16(a->rstd[row]);
-                products = fma16(dy, h, products);
+    const int64_t i = task * MR_COLUMNS_TILE, end = smaller_of(a->c, i + MR_COLUMNS_TILE);
+    for (int64_t period = 0; period < a->n; period += a->period) {
+        f16 sum[MR_COLUMNS_TILE / 16] = {0}, products[MR_COLUMNS_TILE / 16] = {0};
+        for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++) {
+            const float *dy = a->dy + row * a->c, *x = a->x + row * a->c;
+#pragma clang loop unroll(full)
+            for (int v = 0; v < MR_COLUMNS_TILE / 16; v++) {
+                const int64_t at = i + 16 * v, left = end - at;
+                if (left <= 0) break;
+                f16 g = load_row(dy + at, left);
+                sum[v] = sum[v] + g;
+                f16 h = load_centred(x + at, left, a->mean[row]) * set16(a->rstd[row]);
+                products[v] = fma16(g, h, products[v]);
             }
-            store_row(a->dw + i, load_row(a->dw + i, left) + products, left);
-            store_row(a->db + i, load_row(a->db + i, left) + sum, left);
+        }
+        for (int v = 0; v < MR_COLUMNS_TILE / 16 && i + 16 * v < end; v++) {
+            const int64_t at = i + 16 * v, left = end - at;
+            store_row(a->dw + at, load_row(a->dw + at, left) + products[v], left);
+            store_row(a->db + at, load_row(a->db + at, left) + sum[v], left);
         }
     }
 }
@@ -164,13 +174,21 @@ static void NAME(layernorm_backward_columns)(void *argument, int64_t task, int w
 static void NAME(bias_backward)(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_bias_arguments *a = argument;
-    for (int64_t i = task * MR_COLUMNS_TILE; i < smaller_of(a->c, (task + 1) * MR_COLUMNS_TILE); i += 16) {
-        int64_t left = smaller_of(16, a->c - i);
-        for (int64_t period = 0; period < a->n; period += a->period) {
-            f16 sum = set16(0.0f);
-            for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++)
-                sum = sum + load_row(a->dy + row * a->c + i, left);
-            store_row(a->db + i, load_row(a->db + i, left) + sum, left);
+    const int64_t i = task * MR_COLUMNS_TILE, end = smaller_of(a->c, i + MR_COLUMNS_TILE);
+    for (int64_t period = 0; period < a->n; period += a->period) {
+        f16 sum[MR_COLUMNS_TILE / 16] = {0};
+        for (int64_t row = period; row < smaller_of(a->n, period + a->period); row++) {
+            const float *dy = a->dy + row * a->c;
+#pragma clang loop unroll(full)
+            for (int v = 0; v < MR_COLUMNS_TILE / 16; v++) {
+                const int64_t at = i + 16 * v;
+                if (at >= end) break;
+                sum[v] = sum[v] + load_row(dy + at, end - at);
+            }
+        }
+        for (int v = 0; v < MR_COLUMNS_TILE / 16 && i + 16 * v < end; v++) {
+            const int64_t at = i + 16 * v;
+            store_row(a->db + at, load_row(a->db + at, end - at) + sum[v], end - at);
         }
     }
 }
