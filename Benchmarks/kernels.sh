@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
-# The kernels beside OpenBLAS, the processor's peak and memcpy; about a minute on an idle machine. Gates nothing.
-#   Benchmarks/kernels.sh [THREADS [--peak]]   (--peak: only the processor's peak; default: every CPU; MILLRACE_ISA=avx2 chooses the instruction set,
-#                                         MILLRACE_BENCH_CPU_TIME=1 counts CPU time, for one thread on a busy machine)
-# Needs clang, and libopenblas0-pthread for the rival. It compiles the C sources of CKernels as the package does.
+# The kernels beside oneDNN, OpenBLAS and the machine's own limits; prints Markdown tables and gates nothing.
+#
+#   Benchmarks/kernels.sh [--threads N] [--rounds N] [--only products|passes] [--precision fp32]
+#   Benchmarks/kernels.sh --peak [--threads N]    only the processor's peak, GFLOP/s
+#
+# Threads: every CPU unless told. MILLRACE_ISA=avx2 chooses the instruction set; MILLRACE_BENCH_CPU_TIME=1 counts CPU time, for
+# --threads 1 on a busy machine. Needs clang, and libdnnl-dev and libopenblas0-pthread for the rivals (.ci/setup --bench).
+# It compiles the C sources of CKernels as the package does, once, into .build/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 sources=Sources/Shared/CKernels
-clang -std=c11 -O2 -Wall -Werror -I"$sources/include" Benchmarks/kernels.c "$sources"/*.c -o "$work/kernels" \
-    -lpthread -ldl -lm
-"$work/kernels" "${1:-0}" "${2:-}"
+program=$PWD/.build/bench/kernels
+if [ ! -x "$program" ] || [ -n "$(find Benchmarks "$sources" -name '*.[ch]' -newer "$program")" ]; then
+    mkdir -p "${program%/*}"
+    clang -std=c11 -O2 -Wall -Werror -I"$sources/include" Benchmarks/*.c "$sources"/*.c -o "$program.$$" -lpthread -ldl -lm
+    mv "$program.$$" "$program"
+fi
+exec "$program" "$@"

@@ -53,7 +53,7 @@ row "tok-pack window, concat, peak memory, MB" "$(tail -1 "$work/rss" | awk '{ p
 "$bin/tok-pack" --rows 16 --length 256 --seed 1 --limit 12 "$work/one" > "$work/batches"
 flop=$(awk 'BEGIN { L = 6; C = 384; I = 1024; T = 256; V = 512; print 6 * (L * (4 * C * C + 3 * C * I) + V * C) + 12 * L * T * C }')
 for run in $(seq "$runs"); do
-    Benchmarks/kernels.sh 0 --peak >> "$work/peak"
+    Benchmarks/kernels.sh --peak >> "$work/peak"
     "$bin/train-step" --run "$work/run$run" --model pipelines/models/bench-6x384.json --steps 12 --save-every 0 \
         < "$work/batches" 2> "$work/err" || { cat "$work/err" >&2; exit 1; }
     # The first steps warm caches and pages: leave two out.
