@@ -180,6 +180,23 @@ INLINE i16 visible16(const QUERY_TILE *t, int64_t lane, int64_t key) {
     return (first <= k) & (index >= k);
 }
 
+// MARK: packing: rows of keys that are far apart meet in the same sets of a cache
+
+/// A block of keys and values of one row and key-value head.
+static void NAME(pack_keys)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_attention_arguments *a = argument;
+    const mr_attention_shape *s = a->shape;
+    const int64_t d = s->d, pair = task / a->key_tiles, row = pair / s->kv_heads, kv_head = pair % s->kv_heads;
+    const int64_t pairs = s->rows * s->kv_heads, begin = task % a->key_tiles * K;
+    for (int64_t i = begin; i < smaller_of(begin + K, s->length); i++) {
+        const int64_t token = row * s->length + i, at = (pair * s->length + i) * d;
+        memcpy(a->packed + at, a->k + token * s->k_stride + kv_head * d, (size_t)d * sizeof(float));
+        memcpy(a->packed + pairs * s->length * d + at, a->v + token * s->v_stride + kv_head * d,
+               (size_t)d * sizeof(float));
+    }
+}
+
 // MARK: forward
 
 static void NAME(forward)(void *argument, int64_t task, int worker) {
@@ -189,7 +206,8 @@ static void NAME(forward)(void *argument, int64_t task, int worker) {
     int64_t tile_index = a->query_tiles - 1 - task % a->query_tiles;  // the longest first
     int64_t head = task / a->query_tiles % s->heads, row = task / a->query_tiles / s->heads;
     int64_t token = row * s->length, kv_head = head / (s->heads / s->kv_heads);
-    const float *k = a->k + token * s->k_stride + kv_head * d, *v = a->v + token * s->v_stride + kv_head * d;
+    const float *k = a->keys + row * a->key_row + kv_head * a->key_head;
+    const float *v = a->values + row * a->value_row + kv_head * a->value_head;
 
     float *queries = mr_context_scratch(a->context, worker);
     float *output = queries + padded * Q, *scores = output + padded * Q;
@@ -205,7 +223,7 @@ static void NAME(forward)(void *argument, int64_t task, int worker) {
     bool begun = false;
     for (int64_t block = t.lowest / K * K; block < t.begin + t.count; block += K) {
         int64_t low = low_key(&t, block), high = high_key(&t, block);
-        NAME(product_of_rows)(high - low, Q, d, k + low * s->k_stride, s->k_stride, queries, Q, scores, Q, false);
+        NAME(product_of_rows)(high - low, Q, d, k + low * a->key_token, a->key_token, queries, Q, scores, Q, false);
         bool masked = needs_mask(&t, low, high);
         for (int64_t lane = 0; lane < Q; lane += 16) {
             f16 before = load16(largest + lane), now = before;
@@ -230,7 +248,7 @@ static void NAME(forward)(void *argument, int64_t task, int worker) {
                     store16(o, load16(o) * correction);
                 }
         }
-        NAME(product_of_columns)(d, Q, high - low, v + low * s->v_stride, s->v_stride, scores, Q, output, Q, begun);
+        NAME(product_of_columns)(d, Q, high - low, v + low * a->value_token, a->value_token, scores, Q, output, Q, begun);
         begun = true;
     }
     float lse[MR_ATTENTION_QUERIES];
@@ -295,10 +313,11 @@ static void NAME(fill_tile)(BACKWARD_TILE *b, const mr_attention_arguments *a, i
 }
 
 /// p and ds of the tile against keys low ..< high; k and v point at key `low`.
-static void NAME(probabilities)(BACKWARD_TILE *b, const mr_attention_shape *s, int64_t low, int64_t high,
+static void NAME(probabilities)(BACKWARD_TILE *b, const mr_attention_arguments *a, int64_t low, int64_t high,
                                 const float *k, const float *v) {
-    NAME(product_of_rows)(high - low, Q, s->d, k, s->k_stride, b->queries, Q, b->p, Q, false);
-    NAME(product_of_rows)(high - low, Q, s->d, v, s->v_stride, b->douts, Q, b->ds, Q, false);
+    const mr_attention_shape *s = a->shape;
+    NAME(product_of_rows)(high - low, Q, s->d, k, a->key_token, b->queries, Q, b->p, Q, false);
+    NAME(product_of_rows)(high - low, Q, s->d, v, a->value_token, b->douts, Q, b->ds, Q, false);
     bool masked = needs_mask(&b->tile, low, high);
     for (int64_t lane = 0; lane < Q; lane += 16) {
         f16 lse = load16(b->lse + lane), delta = load16(b->delta + lane);
@@ -322,13 +341,16 @@ static void NAME(backward_whole)(void *argument, int64_t task, int worker) {
     const mr_attention_shape *s = a->shape;
     int64_t d = s->d, group = s->heads / s->kv_heads, kv_head = task % s->kv_heads, row = task / s->kv_heads;
     int64_t token = row * s->length;
-    const float *k = a->k + token * s->k_stride + kv_head * d, *v = a->v + token * s->v_stride + kv_head * d;
-    float *dk = a->dk + token * s->k_stride + kv_head * d, *dv = a->dv + token * s->v_stride + kv_head * d;
+    const float *k = a->keys + row * a->key_row + kv_head * a->key_head;
+    const float *v = a->values + row * a->value_row + kv_head * a->value_head;
+    float *dk_out = a->dk + token * s->k_stride + kv_head * d, *dv_out = a->dv + token * s->v_stride + kv_head * d;
+    const int64_t size = s->length * d, dk_token = a->sums ? d : s->k_stride, dv_token = a->sums ? d : s->v_stride;
+    float *dk = a->sums ? a->sums + 2 * task * size : dk_out, *dv = a->sums ? dk + size : dv_out;
     BACKWARD_TILE b;
     float *dq = NAME(plan_tile)(&b, mr_context_scratch(a->context, worker), d);
     for (int64_t i = 0; i < s->length; i++) {
-        memset(dk + i * s->k_stride, 0, (size_t)d * sizeof(float));
-        memset(dv + i * s->v_stride, 0, (size_t)d * sizeof(float));
+        memset(dk + i * dk_token, 0, (size_t)d * sizeof(float));
+        memset(dv + i * dv_token, 0, (size_t)d * sizeof(float));
     }
     for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++)
         for (int64_t tile = 0; tile < a->query_tiles; tile++) {
@@ -337,15 +359,19 @@ static void NAME(backward_whole)(void *argument, int64_t task, int worker) {
             memset(dq, 0, (size_t)(d * Q) * sizeof(float));
             for (int64_t block = b.tile.lowest / K * K; block < b.tile.begin + b.tile.count; block += K) {
                 int64_t low = low_key(&b.tile, block), high = high_key(&b.tile, block), keys = high - low;
-                const float *kb = k + low * s->k_stride;
-                NAME(probabilities)(&b, s, low, high, kb, v + low * s->v_stride);
-                NAME(product_of_columns)(d, Q, keys, kb, s->k_stride, b.ds, Q, dq, Q, true);
-                NAME(product_of_rows)(keys, d, Q, b.ds, Q, b.query_rows, d, dk + low * s->k_stride, s->k_stride, true);
-                NAME(product_of_rows)(keys, d, Q, b.p, Q, b.dout_rows, d, dv + low * s->v_stride, s->v_stride, true);
+                const float *kb = k + low * a->key_token;
+                NAME(probabilities)(&b, a, low, high, kb, v + low * a->value_token);
+                NAME(product_of_columns)(d, Q, keys, kb, a->key_token, b.ds, Q, dq, Q, true);
+                NAME(product_of_rows)(keys, d, Q, b.ds, Q, b.query_rows, d, dk + low * dk_token, dk_token, true);
+                NAME(product_of_rows)(keys, d, Q, b.p, Q, b.dout_rows, d, dv + low * dv_token, dv_token, true);
             }
             NAME(unpack)(dq, NULL, b.tile.count, d, a->dq + (token + b.tile.begin) * s->q_stride + head * d,
                          s->q_stride);
         }
+    for (int64_t i = 0; a->sums && i < s->length; i++) {
+        memcpy(dk_out + i * s->k_stride, dk + i * d, (size_t)d * sizeof(float));
+        memcpy(dv_out + i * s->v_stride, dv + i * d, (size_t)d * sizeof(float));
+    }
 }
 
 /// dq of one row, head and tile of queries.
@@ -356,7 +382,8 @@ static void NAME(backward_queries)(void *argument, int64_t task, int worker) {
     int64_t tile_index = a->query_tiles - 1 - task % a->query_tiles;  // the longest first
     int64_t head = task / a->query_tiles % s->heads, row = task / a->query_tiles / s->heads;
     int64_t token = row * s->length, kv_head = head / (s->heads / s->kv_heads);
-    const float *k = a->k + token * s->k_stride + kv_head * d, *v = a->v + token * s->v_stride + kv_head * d;
+    const float *k = a->keys + row * a->key_row + kv_head * a->key_head;
+    const float *v = a->values + row * a->value_row + kv_head * a->value_head;
     BACKWARD_TILE b;
     float *dq = NAME(plan_tile)(&b, mr_context_scratch(a->context, worker), padded);
     b.tile = query_tile_at(s, a->first + token, tile_index);
@@ -364,9 +391,9 @@ static void NAME(backward_queries)(void *argument, int64_t task, int worker) {
     memset(dq, 0, (size_t)(padded * Q) * sizeof(float));
     for (int64_t block = b.tile.lowest / K * K; block < b.tile.begin + b.tile.count; block += K) {
         int64_t low = low_key(&b.tile, block), high = high_key(&b.tile, block);
-        const float *kb = k + low * s->k_stride;
-        NAME(probabilities)(&b, s, low, high, kb, v + low * s->v_stride);
-        NAME(product_of_columns)(d, Q, high - low, kb, s->k_stride, b.ds, Q, dq, Q, true);
+        const float *kb = k + low * a->key_token;
+        NAME(probabilities)(&b, a, low, high, kb, v + low * a->value_token);
+        NAME(product_of_columns)(d, Q, high - low, kb, a->key_token, b.ds, Q, dq, Q, true);
     }
     NAME(unpack)(dq, NULL, b.tile.count, d, a->dq + (token + b.tile.begin) * s->q_stride + head * d, s->q_stride);
 }
@@ -378,7 +405,8 @@ static void NAME(backward_keys)(void *argument, int64_t task, int worker) {
     int64_t d = s->d, padded = rounded_up_16(d), group = s->heads / s->kv_heads;
     int64_t block = task % a->key_tiles * K, kv_head = task / a->key_tiles % s->kv_heads;
     int64_t row = task / a->key_tiles / s->kv_heads, token = row * s->length;
-    const float *k = a->k + token * s->k_stride + kv_head * d, *v = a->v + token * s->v_stride + kv_head * d;
+    const float *k = a->keys + row * a->key_row + kv_head * a->key_head;
+    const float *v = a->values + row * a->value_row + kv_head * a->value_head;
     BACKWARD_TILE b;
     float *dk = NAME(plan_tile)(&b, mr_context_scratch(a->context, worker), padded), *dv = dk + K * padded;
     memset(dk, 0, (size_t)(2 * K * padded) * sizeof(float));
@@ -388,7 +416,7 @@ static void NAME(backward_keys)(void *argument, int64_t task, int worker) {
             int64_t low = low_key(&b.tile, block), high = high_key(&b.tile, block), keys = high - low;
             if (keys <= 0) continue;
             NAME(fill_tile)(&b, a, row, head, true);
-            NAME(probabilities)(&b, s, low, high, k + low * s->k_stride, v + low * s->v_stride);
+            NAME(probabilities)(&b, a, low, high, k + low * a->key_token, v + low * a->value_token);
             int64_t at = (low - block) * padded;
             NAME(product_of_rows)(keys, padded, Q, b.ds, Q, b.query_rows, padded, dk + at, padded, true);
             NAME(product_of_rows)(keys, padded, Q, b.p, Q, b.dout_rows, padded, dv + at, padded, true);
@@ -441,6 +469,7 @@ static void NAME(decode)(void *argument, int64_t head, int worker) {
 }
 
 const mr_attention_kernels NAME(mr_attention_kernels) = {
+    .pack = NAME(pack_keys),
     .forward = NAME(forward),
     .delta = NAME(delta),
     .backward_whole = NAME(backward_whole),

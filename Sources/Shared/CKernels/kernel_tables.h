@@ -89,6 +89,12 @@ typedef struct {
     const int32_t *first;
     float *out, *log_sum_exp, *delta, *dq, *dk, *dv;
     int64_t query_tiles, key_tiles;
+    // Where keys and values are read: the heads of a row of tokens, one after the other, tokens side by side; or, when that
+    // is too much for the panel, as the caller has them. Floats from a token, a head, a row to the next.
+    const float *keys, *values;
+    int64_t key_token, value_token, key_head, value_head, key_row, value_row;
+    float *packed;  // of keys, then values; NULL: nothing is packed
+    float *sums;    // for each row and head the sums of dk, then of dv, likewise; NULL: they are taken in place
 } mr_attention_arguments;
 
 typedef struct {
@@ -100,7 +106,7 @@ typedef struct {
 } mr_decode_arguments;
 
 typedef struct {
-    mr_task forward, delta, backward_whole, backward_queries, backward_keys, decode;
+    mr_task pack, forward, delta, backward_whole, backward_queries, backward_keys, decode;
 } mr_attention_kernels;
 
 extern const mr_attention_kernels mr_attention_kernels_scalar, mr_attention_kernels_avx2, mr_attention_kernels_avx512,
