@@ -33,7 +33,7 @@ final class Console {
         case .leftOut(let keys):
             StandardError.writeLine(
                 "train-step: the model's file asks for dropout (\(keys.joined(separator: ", "))); there is none here")
-        case .planned(let plan): if !quiet { show(plan) }
+        case .planned(let plan, let savings): if !quiet { show(plan, savings) }
         case .stepped(let step, let tokensPerSecond):
             speed = speed == 0 ? tokensPerSecond : 0.9 * speed + 0.1 * tokensPerSecond
             progress.update { line(step) }
@@ -52,8 +52,11 @@ final class Console {
             + "\(abbreviated(speed))tokens/s  ETA \(duration(rest))"
     }
 
-    private func show(_ plan: MemoryPlan) {
+    private func show(_ plan: MemoryPlan, _ savings: [(recompute: Recompute, bytes: Int)]) {
         let parts = plan.entries.map { "\($0.name) \(abbreviated(Double($0.bytes)))B" }.joined(separator: ", ")
         StandardError.writeLine("train-step: memory \(abbreviated(Double(plan.total)))B: \(parts)")
+        if savings.isEmpty { return }
+        let choices = savings.map { "--recompute \($0.recompute.rawValue) \(abbreviated(Double($0.bytes)))B" }
+        StandardError.writeLine("train-step: would save: \(choices.joined(separator: ", "))")
     }
 }

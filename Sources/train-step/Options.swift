@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Kernels
+import Models
 
 struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Begin a run in this directory.", valueName: "dir"))
@@ -74,6 +75,12 @@ struct WorkOptions: ParsableArguments {
             valueName: "k"))
     var microBatches: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "What the backward pass computes anew, for less memory; a resumed run goes on with its own (default: none).",
+            valueName: "what"))
+    var recompute: Recompute?
+
     @Option(help: ArgumentHelp("Write each step's gradients, before clipping, into this directory.", valueName: "dir"))
     var dumpGradients: String?
 
@@ -108,3 +115,5 @@ struct WatchOptions: ParsableArguments {
         help: ArgumentHelp("Skipped steps in a row after which the run gives up (default: 10).", valueName: "n"))
     var patience: Int?
 }
+
+extension Recompute: ExpressibleByArgument {}

@@ -54,6 +54,7 @@ struct Request {
         if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
         if options.validation == "-" { throw usage("--validation is a file: standard input is the training stream") }
         options.microBatches = work.microBatches
+        options.recompute = work.recompute ?? options.recompute
         options.acceptsNewData = work.acceptNewData
         options.tokenizer = target.tokenizer.map { FilePath($0) }
         options.gradients = work.dumpGradients.map { FilePath($0) }

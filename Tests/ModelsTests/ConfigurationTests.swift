@@ -214,6 +214,16 @@ import Testing
         #expect(plan.total == plan.entries.reduce(0) { $0 + $1.bytes })
         let more = Transformer.plan(c, engine: engine, rows: 4, length: 8, training: true, lanes: 4)
         #expect(more.total > plan.total)
+        func activations(_ c: ModelConfiguration, _ recompute: Recompute) -> Int? {
+            let plan = Transformer.plan(c, engine: engine, rows: 2, length: 8, training: true, recompute: recompute)
+            return plan.entries.first { $0.name == "activations" }?.bytes
+        }
+        // Of a layer's 16 positions `mlp` does not keep norm2 and its 1/rms (C + 1), up and product (2 I + I); `layer` not
+        // norm1 and its 1/rms, queries, keys and values ((H + 2 KV) d), attention (H d + H) and middle either.
+        let deep = try configuration(layers: 3)
+        let all = try #require(activations(deep, .none))
+        #expect(activations(deep, .mlp) == all - 2 * 4 * 16 * (8 + 1 + 3 * 12))
+        #expect(activations(deep, .layer) == all - 2 * 4 * 16 * (8 + 1 + 3 * 12 + 8 + 1 + 8 * 4 + 16 + 4 + 8))
         let wide = try read([
             "num_hidden_layers": 4096, "hidden_size": 2, "num_attention_heads": 1, "num_key_value_heads": 1,
             "intermediate_size": 16384, "vocab_size": 2,

@@ -35,6 +35,24 @@ import Testing
         }
     }
 
+    @Test(arguments: families)
+    func noFamilysBitsDependOnWhatIsRecomputed(_ family: (family: ModelFamily, biases: Bool)) throws {
+        let c = try configuration(
+            family.family, vocabulary: 70, hidden: 48, inner: 80, layers: 3, headSize: 16, biases: family.biases)
+        let sample = SampleBatch(rows: 5, length: 37, vocabulary: 70)
+        let first = try step(c, sample, split: [5], engine: Engine(threads: 1))
+        for recompute in Recompute.allCases {
+            for threads in 1...3 {
+                let engine = try Engine(threads: threads)
+                for split in [[5], [2, 1, 2]] {
+                    #expect(
+                        try step(c, sample, split: split, engine: engine, recompute: recompute) == first,
+                        "\(recompute) \(threads) \(split)")
+                }
+            }
+        }
+    }
+
     /// Rows longer than a block of the summation order (256), which do not end on one.
     @Test func bitsDoNotDependOnTheSplitOfLongRows() throws {
         let c = try configuration(vocabulary: 40, hidden: 16, inner: 24, layers: 1, headSize: 8)

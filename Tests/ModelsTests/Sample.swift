@@ -104,12 +104,12 @@ struct StepResult: Equatable {
 /// One step over `sample`, its rows cut into micro-batches of these sizes, in `lanes` lanes.
 func step(
     _ configuration: ModelConfiguration, _ sample: SampleBatch, split: [Int], engine: Engine, lanes: Int = 1,
-    logitsFloats: Int? = nil
+    recompute: Recompute = .none, logitsFloats: Int? = nil
 ) throws -> StepResult {
     let largest = split.max() ?? 1
     let model = Transformer(
         configuration: configuration, engine: engine, rows: largest, length: sample.length, training: true,
-        logitsFloats: logitsFloats)
+        recompute: recompute, logitsFloats: logitsFloats)
     fillParameters(model)
     let gradients = (0..<lanes).map { _ in Gradients(configuration, layout: model.layout) }
     for lane in gradients { lane.begin(engine) }

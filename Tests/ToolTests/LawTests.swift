@@ -53,6 +53,21 @@ import Testing
         )
     }
 
+    @Test func whatIsRecomputedLeavesNoTrace() throws {
+        try law(
+            """
+            for what in none mlp layer; do
+                pack | learn --recompute $what --run $what --model model.json --steps 10 --schedule-steps 20
+                grep -q "recompute.: .$what" $what/run.json
+                pack --cursor "$(ckpt-tool get $what/latest cursor)" | learn --resume $what --steps 20
+                grep -q "recompute.: .$what" $what/run.json
+                same $what
+            done
+            learn --resume mlp --recompute half < /dev/null 2> errors && exit 1
+            grep -q half errors
+            """)
+    }
+
     @Test func lanesGiveTheSameBitsForEverySplit() throws {
         try law(
             """

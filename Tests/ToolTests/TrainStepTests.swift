@@ -130,6 +130,26 @@ import Testing
             """)
     }
 
+    #if os(Linux)
+        @Test(arguments: ["none", "layer"]) func theMemoryPlanIsWhatARunTakes(recompute: String) throws {
+            try expectWell(
+                """
+                sed 's/"n_embd": 16/"n_embd": 256/; s/"n_layer": 1/"n_layer": 4/; s/"n_head": 2/"n_head": 4/' model.json > wide.json
+                tok-pack --rows 64 --length 32 --epochs forever --limit 3 data > wide.batches
+                python3 -c 'if True:
+                    import os, re, subprocess, sys
+                    command = "train-step --threads 2 --run run --model wide.json --steps 2 --recompute \(recompute)"
+                    run = subprocess.Popen(command.split(), stdin=open("wide.batches"), stderr=subprocess.PIPE, text=True)
+                    said = run.stderr.read()
+                    _, status, usage = os.wait4(run.pid, 0)
+                    number, prefix = re.search("memory ([0-9.]+) ([MG])B", said).groups()
+                    plan, peak = float(number) * {"M": 1e6, "G": 1e9}[prefix], usage.ru_maxrss * 1024
+                    print(f"plan {plan / 1e6:.1f} MB, peak {peak / 1e6:.1f} MB: {said}")
+                    sys.exit(status != 0 or abs(peak / plan - 1) > 0.05)'
+                """)
+        }
+    #endif
+
     @Test func aModelThatIsNotFiniteIsSaid() throws {
         try expectWell(
             """

@@ -39,12 +39,20 @@ public enum Host {
             let result = unsafe getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &limit)
         #endif
         guard result == 0, limit.rlim_cur < UInt64(memory) * 64 else { return memory }
-        let pages = (try? FileSource.open("/proc/self/statm").read(filling: 64)).flatMap {
-            Int(String(decoding: $0, as: UTF8.self).split(separator: " ").first ?? "")
-        }
         // Thread stacks and libraries come out of the same address space.
-        let used = (pages ?? 0) * sysconf(Int32(_SC_PAGESIZE)) + 64 << 20
+        let used = (statm(field: 0) ?? 0) + 64 << 20
         return min(memory, max(0, Int(limit.rlim_cur) - used))
+    }
+
+    /// Bytes that this process holds now.
+    public static var residentBytes: Int { statm(field: 1) ?? peakResidentBytes }
+
+    /// A field of Linux's /proc/self/statm, in bytes.
+    private static func statm(field: Int) -> Int? {
+        guard let text = try? FileSource.open("/proc/self/statm").read(filling: 256) else { return nil }
+        let fields = String(decoding: text, as: UTF8.self).split(separator: " ")
+        guard field < fields.count, let pages = Int(fields[field]) else { return nil }
+        return pages * sysconf(Int32(_SC_PAGESIZE))
     }
 
     public static var name: String {

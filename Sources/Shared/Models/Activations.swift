@@ -2,7 +2,17 @@
 
 import Kernels
 
-/// What one layer keeps from its forward pass for its backward pass.
+/// What a layer's backward pass computes anew instead of having it kept: less memory for more work, the same bits.
+public enum Recompute: String, Sendable, CaseIterable {
+    case none
+    /// The second half up to the activation function's output: `norm2`, `up` and `product`.
+    case mlp
+    /// Everything but the layer's input.
+    case layer
+}
+
+/// What one layer keeps from its forward pass for its backward pass; what is recomputed lies in buffers that all layers
+/// share.
 struct LayerActivations {
     /// The residual stream as it enters the layer (N, C).
     let residual: Tensor
@@ -67,20 +77,26 @@ struct Activations {
         return Activations.chunk(limit: limit, rows: rows, length: length) * c.vocabularySize
     }
 
-    init(_ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int) {
-        let count = Activations.count(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
+    init(
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, recompute: Recompute, logitsFloats: Int
+    ) {
+        let count = Activations.count(
+            c, rows: rows, length: length, training: training, recompute: recompute, logitsFloats: logitsFloats)
         var arena = Arena(Tensor(zeroed: count))
-        self.init(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) { arena.take($0 * $1) }
+        self.init(
+            c, rows: rows, length: length, training: training, recompute: recompute, logitsFloats: logitsFloats
+        ) { arena.take($0 * $1) }
     }
 
     /// Floats that the arena has; `MemoryPlan.limit` when that many or more.
     static func count(
-        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, recompute: Recompute, logitsFloats: Int
     ) -> Int {
         var count = 0
         let empty = Tensor(zeroed: 0)
-        _ = Activations(c, rows: rows, length: length, training: training, logitsFloats: logitsFloats) {
-            positions, width in
+        _ = Activations(
+            c, rows: rows, length: length, training: training, recompute: recompute, logitsFloats: logitsFloats
+        ) { positions, width in
             let (product, overflow) = positions.multipliedReportingOverflow(by: width)
             count =
                 overflow || product >= MemoryPlan.limit
@@ -92,7 +108,7 @@ struct Activations {
 
     /// `take` gives a buffer of (positions, width).
     private init(
-        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, logitsFloats: Int,
+        _ c: ModelConfiguration, rows: Int, length: Int, training: Bool, recompute: Recompute, logitsFloats: Int,
         take: (Int, Int) -> Tensor
     ) {
         let n = rows * length
@@ -101,13 +117,23 @@ struct Activations {
         let means = c.normalization == .layer ? n : 0
         let normalized = c.normalizesHeads ? n : 0
         let width = c.heads * c.headSize
+        var shared: LayerActivations?
         layers = (0..<(training ? c.layers : 1)).map { _ in
-            LayerActivations(
-                residual: take(n, hidden), norm1: take(n, hidden), mean1: take(means, 1), rstd1: take(n, 1),
-                qkv: take(n, qkv), attention: take(n, width), logSumExp: take(n, c.heads), middle: take(n, hidden),
-                norm2: take(n, hidden), mean2: take(means, 1), rstd2: take(n, 1), up: take(n, c.upWidth),
-                product: take(n, c.intermediateSize), unnormalized: take(normalized, c.normalizedWidth),
-                queryRstd: take(normalized, c.heads), keyRstd: take(normalized, c.keyValueHeads))
+            let whole = recompute == .layer ? shared : nil
+            let half = recompute == .none ? nil : shared
+            let layer = LayerActivations(
+                residual: take(n, hidden), norm1: whole?.norm1 ?? take(n, hidden),
+                mean1: whole?.mean1 ?? take(means, 1), rstd1: whole?.rstd1 ?? take(n, 1),
+                qkv: whole?.qkv ?? take(n, qkv), attention: whole?.attention ?? take(n, width),
+                logSumExp: whole?.logSumExp ?? take(n, c.heads), middle: whole?.middle ?? take(n, hidden),
+                norm2: half?.norm2 ?? take(n, hidden), mean2: half?.mean2 ?? take(means, 1),
+                rstd2: half?.rstd2 ?? take(n, 1), up: half?.up ?? take(n, c.upWidth),
+                product: half?.product ?? take(n, c.intermediateSize),
+                unnormalized: whole?.unnormalized ?? take(normalized, c.normalizedWidth),
+                queryRstd: whole?.queryRstd ?? take(normalized, c.heads),
+                keyRstd: whole?.keyRstd ?? take(normalized, c.keyValueHeads))
+            shared = layer
+            return layer
         }
         final = take(n, hidden)
         finalNorm = take(n, hidden)

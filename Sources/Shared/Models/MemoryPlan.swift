@@ -24,7 +24,7 @@ public struct MemoryPlan: Sendable, Equatable {
         throw .badData(
             name,
             "the model needs \(total >> 20) MiB of memory, most of it for \(largest); there are \(limit >> 20) MiB",
-            hint: "smaller parts of a batch (--micro-batches) and shorter rows need less")
+            hint: "smaller parts of a batch (--micro-batches), --recompute and shorter rows need less")
     }
 
     public static func == (left: MemoryPlan, right: MemoryPlan) -> Bool {

@@ -18,6 +18,7 @@ extension Transformer {
             activations.final, weights.norm, batch, mean: activations.finalMean, rstd: activations.finalRstd, b, d.norm)
         for index in (0..<c.layers).reversed() {
             if isInterrupted() { return false }
+            restore(batch, layer: index)
             let (a, w, dw) = (activations.layers[index], weights.layers[index], d.layers[index])
             backwardFeedForward(batch, a, w, b, dw, isFresh: gradients.isFresh)
             backwardAttention(batch, a, w, b, dw, isFresh: gradients.isFresh)

@@ -67,11 +67,34 @@ extension Transformer {
             out: a.attention.slice(0, n * c.heads * c.headSize), logSumExp: a.logSumExp.slice(0, n * c.heads))
     }
 
-    /// y = x + output · attention; out = y + feedForward(norm(y)).
+    /// Fills the buffers of layer `index` that it does not keep with the bits of the forward pass. Those of the last layer
+    /// are still there.
+    func restore(_ batch: ModelBatch, layer index: Int) {
+        if recompute == .none || index + 1 == configuration.layers { return }
+        let (a, w) = (activations.layers[index], weights.layers[index])
+        if recompute == .layer {
+            project(batch, a, w, rotary)
+            attendWithinRows(batch, a)
+            leaveAttention(batch, a, w)
+        }
+        activate(batch, a, w)
+    }
+
+    /// y = x + output · attention; out = y + down · activation(up · norm(y)).
     private func finish(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, out: Tensor) {
+        leaveAttention(batch, a, w)
+        activate(batch, a, w)
+        apply(w.down, a.product, batch.count, into: out, base: a.middle)
+    }
+
+    private func leaveAttention(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer) {
+        apply(w.output, a.attention, batch.count, into: a.middle, base: a.residual)
+    }
+
+    /// activation(up · norm(y)).
+    private func activate(_ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer) {
         let c = configuration
         let n = batch.count
-        apply(w.output, a.attention, n, into: a.middle, base: a.residual)
         normalize(a.middle, w.norm2, n, out: a.norm2, mean: a.mean2, rstd: a.rstd2)
         apply(w.up, a.norm2, n, into: a.up)
         let product = a.product.slice(0, n * c.intermediateSize)
@@ -79,7 +102,6 @@ extension Transformer {
         case .swiGLU: engine.swiglu(a.up.slice(0, n * c.upWidth), width: c.intermediateSize, out: product)
         case .gelu: engine.gelu(a.up.slice(0, n * c.upWidth), out: product)
         }
-        apply(w.down, a.product, n, into: out, base: a.middle)
     }
 
     /// y (n, out) = base + x (n, in) · W + b.

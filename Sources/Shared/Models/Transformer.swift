@@ -17,6 +17,7 @@ public final class Transformer {
     /// Positions that fit at once: rows · length.
     public let capacity: Int
     let activations: Activations
+    let recompute: Recompute
     let weights: Weights
     let rotary: RotaryTable?
     /// The longest row.
@@ -27,10 +28,11 @@ public final class Transformer {
     ///   - rows, length: the largest micro-batch (shorter rows may come in greater number).
     ///   - training: false for a model that only evaluates.
     ///   - precision: of the operands of matrix products, attention's excepted.
+    ///   - recompute: what the backward pass computes anew; no result depends on it.
     ///   - logitsFloats: logits held at once, about; no result depends on it.
     public init(
         configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        precision: Precision = .fp32, logitsFloats: Int? = nil
+        precision: Precision = .fp32, recompute: Recompute = .none, logitsFloats: Int? = nil
     ) {
         precondition(rows > 0 && length > 0, "\(rows) rows of \(length)")
         self.configuration = configuration
@@ -40,18 +42,20 @@ public final class Transformer {
         layout = ParameterLayout(configuration)
         parameters = Tensor(zeroed: layout.count)
         capacity = rows * length
+        self.recompute = recompute
         activations = Activations(
-            configuration, rows: rows, length: length, training: training,
+            configuration, rows: rows, length: length, training: training, recompute: recompute,
             logitsFloats: logitsFloats ?? Transformer.logitsFloats(configuration))
         weights = Weights(parameters, layout, configuration)
         rotary = RotaryTable(configuration, positions: length)
     }
 
-    /// What `init` allocates, and what training adds beside it: gradients of each lane and two moments a parameter.
+    /// What `init` allocates, and what its users add beside it: ids and losses of a micro-batch; in training gradients of
+    /// each lane and two moments a parameter.
     /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
-        _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool, lanes: Int = 1,
-        logitsFloats: Int? = nil
+        _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
+        recompute: Recompute = .none, lanes: Int = 1, logitsFloats: Int? = nil
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
         let logitsFloats = logitsFloats ?? Transformer.logitsFloats(configuration)
@@ -68,14 +72,15 @@ public final class Transformer {
             return plan
         }
         let activations = Activations.count(
-            configuration, rows: rows, length: length, training: training, logitsFloats: logitsFloats)
+            configuration, rows: rows, length: length, training: training, recompute: recompute,
+            logitsFloats: logitsFloats)
         let logits = Activations.logitsCount(configuration, rows: rows, length: length, logitsFloats)
         plan.add("activations", bytes: 4 * (activations - logits))
         plan.add("logits", bytes: 4 * logits)
         if configuration.ropeTheta != nil {
             plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
         }
-        plan.add("ids", bytes: ModelBatch.bytesAPosition * positions)
+        plan.add("ids and losses", bytes: (ModelBatch.bytesAPosition + 4) * positions)
         return plan
     }
 

@@ -3,6 +3,7 @@
 
 public import Batches
 public import Bytes
+private import Tokens
 
 /// Reads a batch stream ahead of its consumer, at most `depth` batches.
 public final class BatchPrefetcher: Sendable {
@@ -22,9 +23,18 @@ public final class BatchPrefetcher: Sendable {
 
     private let state: Monitor<State>
 
+    /// Bytes that a stream's batches take, about: those that wait, the one in use, and the one under way with its frame,
+    /// which is gathered in an array of up to twice its size.
+    static func bytes(_ head: StreamHead, depth: Int = BatchPrefetcher.depth) -> Int {
+        head.rows * head.length * ((depth + 2) * 8 + 2 * 2 * head.type.byteCount)
+    }
+
+    /// Batches that are read ahead.
+    public static let depth = 2
+
     /// Takes the source over; nobody else may read from it afterwards. The thread ends with the stream or, once this
     /// object is gone, after the read that it is in.
-    public init(_ source: any ByteSource & Sendable, depth: Int = 2) throws(Fault) {
+    public init(_ source: any ByteSource & Sendable, depth: Int = BatchPrefetcher.depth) throws(Fault) {
         let state = Monitor(State())
         self.state = state
         _ = try WorkerThread {

@@ -39,15 +39,17 @@ public final class Trainer {
 
     /// - Parameters:
     ///   - rows, length: the largest micro-batch.
+    ///   - recompute: what the backward pass computes anew; no result depends on it.
     ///   - state: where the run stands; parameters and moments are loaded or initialized afterwards.
     public init(
-        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, state: TrainingState
+        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, recompute: Recompute = .none,
+        state: TrainingState
     ) {
         self.state = state
         let recipe = state.recipe
         model = Transformer(
             configuration: configuration, engine: engine, rows: rows, length: length, training: true,
-            precision: recipe.precision)
+            precision: recipe.precision, recompute: recompute)
         let layout = model.layout
         optimizer = AdamW(
             count: layout.count,

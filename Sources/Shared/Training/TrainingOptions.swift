@@ -2,12 +2,15 @@
 // run that is resumed goes on with what run.json keeps of it, so that it ends as it would have without the interruption.
 
 public import Bytes
+public import Models
 public import SystemPackage
 
 /// Options of a run that are no part of its recipe.
 public struct TrainingOptions: Sendable {
     /// Parts that a batch is cut into; nil: as many as are quick and keep memory low.
     public var microBatches: Int?
+    /// What the backward pass computes anew instead of having it kept.
+    public var recompute = Recompute.none
     /// A saved batch stream to evaluate on.
     public var validation: String?
     /// Steps between evaluations; 0 = only at the end.
@@ -32,7 +35,7 @@ public struct TrainingOptions: Sendable {
         [
             "validation": validation.map { JSON.string(FileSystem.absolute(FilePath($0)).string) } ?? .null,
             "evaluate_every": .integer(evaluateEvery), "save_every": .integer(saveEvery), "keep": .integer(keep),
-            "patience": .integer(patience),
+            "patience": .integer(patience), "recompute": .string(recompute.rawValue),
         ]
     }
 
@@ -46,5 +49,6 @@ public struct TrainingOptions: Sendable {
         saveEvery = count("save_every", 0)
         keep = count("keep", 0)
         patience = max(1, count("patience", patience))
+        recompute = json["recompute"]?.stringValue.flatMap { Recompute(rawValue: $0) } ?? recompute
     }
 }

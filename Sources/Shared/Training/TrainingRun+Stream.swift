@@ -11,17 +11,19 @@ extension TrainingRun {
     /// Plans and makes the trainer for a stream, and loads what it goes on from.
     func makeTrainer(_ head: StreamHead) throws -> Trainer {
         var length = head.length
+        var batches = BatchPrefetcher.bytes(head)
         if let path = options.validation {
             // A validation stream that cannot be read or does not fit is told now, not when it is needed first.
             let validation = try BatchStreamReader(try FileSource.open(path)).head
             try fit(validation, name: path)
             length = max(length, validation.length)
+            batches += BatchPrefetcher.bytes(validation, depth: 0)
         }
         let parts = options.microBatches ?? microBatches(head)
         let part = (head.rows + parts - 1) / parts
         let rows = max(1, (part * head.length + length - 1) / length)
         if !configuration.leftOut.isEmpty { report(.leftOut(configuration.leftOut)) }
-        let trainer = try plannedTrainer(rows: rows, length: length)
+        let trainer = try plannedTrainer(rows: rows, length: length, batches: batches)
         trainer.microBatches = parts
         try begin(trainer)
         return trainer
@@ -35,13 +37,26 @@ extension TrainingRun {
     }
 
     /// A trainer, if it fits into memory; the plan is told first.
-    func plannedTrainer(rows: Int, length: Int) throws(Fault) -> Trainer {
-        let plan = Transformer.plan(
-            configuration, engine: engine, rows: rows, length: length, training: true, lanes: state.recipe.lanes)
-        report(.planned(plan))
+    /// - Parameter batches: bytes that the batches of its streams will take.
+    func plannedTrainer(rows: Int, length: Int, batches: Int = 0) throws(Fault) -> Trainer {
+        // Code, libraries, the tokenizer's file: what is there before the model is.
+        let process = Host.residentBytes
+        func planned(_ recompute: Recompute) -> MemoryPlan {
+            var plan = Transformer.plan(
+                configuration, engine: engine, rows: rows, length: length, training: true, recompute: recompute,
+                lanes: state.recipe.lanes)
+            plan.add("batches", bytes: batches)
+            plan.add("process", bytes: process)
+            return plan
+        }
+        let plan = planned(options.recompute)
+        let savings = options.recompute == .none ? Recompute.allCases.map { ($0, plan.total - planned($0).total) } : []
+        report(.planned(plan, savings: savings.filter { $0.1 > 0 }))
         try plan.require(name: directory.path.string)
         if let origin { try configuration.require(tensorsOf: origin) }
-        return Trainer(configuration: configuration, engine: engine, rows: rows, length: length, state: state)
+        return Trainer(
+            configuration: configuration, engine: engine, rows: rows, length: length, recompute: options.recompute,
+            state: state)
     }
 
     /// Whether the model can take a stream.

@@ -21,7 +21,8 @@ public enum TrainingOutcome: Sendable, Equatable {
 public enum TrainingEvent {
     /// What the model's file asks for and training does without: kinds of dropout.
     case leftOut([String])
-    case planned(MemoryPlan)
+    /// What the run will hold, and the bytes that other choices of `TrainingOptions.recompute` would save.
+    case planned(MemoryPlan, savings: [(recompute: Recompute, bytes: Int)])
     case stepped(StepReport, tokensPerSecond: Double)
     case evaluated(step: Int, Evaluation)
     case saved(step: Int, FilePath)
