@@ -134,6 +134,51 @@ struct AttentionCase: CustomTestStringConvertible, Sendable {
         }
     }
 
+    /// More keys and values than are packed at once: all heads in one call have the bits of one call a head and row.
+    @Test func partsHaveTheBitsOfTheWhole() throws {
+        let (b, t, h, kv, d) = (2, 2100, 12, 6, 64)
+        let width = (h + 2 * kv) * d
+        func shape(_ rows: Int, _ heads: Int, _ kvHeads: Int) -> AttentionShape {
+            AttentionShape(
+                rows: rows, length: t, heads: heads, kvHeads: kvHeads, d: d, qStride: width, kStride: width,
+                vStride: width, outStride: h * d)
+        }
+        let (qkv, dout) = (Tensor(numbers(b * t * width, seed: 1)), Tensor(numbers(b * t * h * d, seed: 2)))
+        let first = View((0..<b * t).map { Int32($0 % t / 90 * 90) })
+        let engine = try Engine(threads: 2)
+        func run(_ gradient: Tensor, _ out: Tensor, rows: Range<Int>, heads: Range<Int>) {
+            let (count, group) = (heads.count * (h / kv), h / kv)
+            func part(_ x: Tensor, _ offset: Int, _ stride: Int) -> Tensor {
+                let start = rows.lowerBound * t * stride + offset
+                return x.slice(start, min(x.count - start, rows.count * t * stride))
+            }
+            func parts(_ x: Tensor) -> (q: Tensor, k: Tensor, v: Tensor) {
+                (
+                    part(x, heads.lowerBound * group * d, width), part(x, (h + heads.lowerBound) * d, width),
+                    part(x, (h + kv + heads.lowerBound) * d, width)
+                )
+            }
+            let s = shape(rows.count, count, heads.count)
+            let lse = Tensor(zeroed: rows.count * count * t)
+            let (x, dx) = (parts(qkv), parts(gradient))
+            let offset = heads.lowerBound * group * d
+            let some = first.slice(rows.lowerBound * t, rows.count * t)
+            engine.attention(s, q: x.q, k: x.k, v: x.v, first: some, out: part(out, offset, h * d), logSumExp: lse)
+            engine.attentionBackward(
+                s, q: x.q, k: x.k, v: x.v, first: some, out: part(out, offset, h * d), logSumExp: lse,
+                dout: part(dout, offset, h * d), delta: Tensor(zeroed: lse.count), dq: dx.q, dk: dx.k, dv: dx.v)
+        }
+        let (whole, wholeOut) = (Tensor(zeroed: qkv.count), Tensor(zeroed: dout.count))
+        run(whole, wholeOut, rows: 0..<b, heads: 0..<kv)
+        let (single, singleOut) = (Tensor(zeroed: qkv.count), Tensor(zeroed: dout.count))
+        for row in 0..<b {
+            for head in 0..<kv { run(single, singleOut, rows: row..<row + 1, heads: head..<head + 1) }
+        }
+        let isEqual = (sameBits(whole.array, single.array), sameBits(wholeOut.array, singleOut.array))
+        #expect(isEqual.0 && isEqual.1)
+        #expect(whole.array.contains { $0 != 0 } && wholeOut.array.allSatisfy { $0.isFinite && $0 != 0 })
+    }
+
     // MARK: against plain softmax in Double
 
     /// q, k, v one after the other; returns the output.
