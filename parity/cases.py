@@ -30,7 +30,8 @@ class CaseError(Exception):
 @dataclasses.dataclass(frozen=True)
 class Case:
     """`documents` are (count, shortest, longest); `end` is the id that ends documents, or None: then their first
-    positions are masked. `recipe` and `work` are flags of train-step, `pack` of tok-pack."""
+    positions are masked. `recipe` and `work` are flags of train-step, `pack` of tok-pack. `branches` is a factor of the
+    matrices that write into the residual stream."""
 
     name: str
     about: str
@@ -47,17 +48,24 @@ class Case:
     prefix: bool = True
     text: bool = False
     padded_end: bool = False
+    branches: float = 1.0
     seed: int = 1
 
     @property
     def config(self):
         return models.configuration(**self.model)
 
+    @property
+    def chaotic(self):
+        """Whether two programs that round the same operands to bf16 cannot be held against each other (compare.py)."""
+        return "bf16" in self.recipe and self.branches == 1
+
 
 LONG, SHORT, MIXED = (120, 40, 200), (900, 2, 14), (400, 2, 100)
 SMALL = {"V": 512, "C": 64, "L": 2, "H": 4}
 LLAMA = SMALL | {"family": "llama", "KV": 2}
 GPT2 = SMALL | {"family": "gpt2", "positions": 64}
+BF16, FAINT = ("--precision", "bf16"), 2.0**-13
 QWEN3 = SMALL | {"family": "qwen3", "L": 3, "C": 96, "KV": 2, "d": 32, "I": 260, "tied": False, "theta": 1e6}
 
 
@@ -146,17 +154,45 @@ CASES = [
         GPT2 | {"tied": False, "I": 200, "epsilon": 1e-4}, MIXED, recipe=_recipe("1e-3", "--lanes", "2"),
         work=("--micro-batches", "3"),
     ),
+    Case(
+        "llama-bf16", "bf16: grouped heads, biases, tied", LLAMA | {"attention_bias": True, "mlp_bias": True}, MIXED,
+        recipe=_recipe("3e-5", *BF16), branches=FAINT,
+    ),
+    Case(
+        "gpt2-bf16", "bf16: rows of padding, tied, odd sizes",
+        {"family": "gpt2", "V": 331, "C": 60, "L": 2, "H": 3, "positions": 64, "I": 250}, (64, 76, 76),
+        pack=("--pack", "concat", "--order", "sequential"), padded_end=True, recipe=_recipe("3e-5", *BF16),
+        branches=FAINT,
+    ),
+    Case(
+        "qwen2-bf16", "bf16: rows of 300, longer than a block of a sum; a loss mask, 2 micro-batches",
+        {"family": "qwen2", "V": 512, "L": 2, "C": 64, "H": 4, "KV": 2, "I": 300, "positions": 300}, MIXED, rows=2,
+        length=300, mask=True, recipe=_recipe("3e-5", *BF16), work=("--micro-batches", "2"), branches=FAINT,
+    ),
+    Case(
+        "qwen3-bf16", "bf16: untied; 2 lanes of 2 micro-batches each", QWEN3 | {"L": 2}, MIXED,
+        recipe=_recipe("3e-5", "--lanes", "2", *BF16), work=("--micro-batches", "4"), branches=FAINT,
+    ),
+    Case(
+        "llama-bf16-whole", "bf16: branches of the usual size, held against what rounds nothing", LLAMA | {"L": 4},
+        MIXED, recipe=_recipe("3e-4", *BF16),
+    ),
+    Case(
+        "gpt2-bf16-whole", "bf16: branches of the usual size, held against what rounds nothing", GPT2 | {"L": 4}, MIXED,
+        recipe=_recipe("3e-4", *BF16),
+    ),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 
 
-def run_tool(arguments, stdin=None, stdout=None):
-    """Runs a tool found on PATH; its last line of standard error becomes the message when it fails."""
+def run_tool(arguments, stdin=None, stdout=None, environment=None):
+    """Runs a tool found on PATH; its first line of standard error becomes the message when it fails."""
     try:
         with open(stdin or os.devnull, "rb") as source:
             done = subprocess.run(
-                arguments, stdin=source, stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE, check=False
-            )
+                arguments, stdin=source, stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE, check=False,
+                env=environment,
+            )  # fmt: skip
     except FileNotFoundError as error:
         raise CaseError(f"'{arguments[0]}': not found on PATH") from error
     if done.returncode != 0:
@@ -188,10 +224,10 @@ def write_corpus(case, path):
         file.write(content)
 
 
-def make_stream(case, directory):
+def make_stream(case, directory, steps=STEPS, write=write_corpus):
     """Corpus, dataset and batches.stream."""
     corpus, dataset = os.path.join(directory, "corpus"), os.path.join(directory, "dataset")
-    write_corpus(case, corpus)
+    write(case, corpus)
     if case.text:
         form = ["--tokenizer", "bytes", "--split-on", ""]
     elif case.end is None:
@@ -203,7 +239,7 @@ def make_stream(case, directory):
     size = ["--rows", str(case.rows), "--length", str(case.length)]
     with open(stream, "wb") as file:
         run_tool(
-            ["tok-pack", *size, "--seed", str(case.seed), "--limit", str(STEPS), *case.pack, "--threads", "1", dataset],
+            ["tok-pack", *size, "--seed", str(case.seed), "--limit", str(steps), *case.pack, "--threads", "1", dataset],
             stdout=file,
         )
     if case.mask:
@@ -240,7 +276,8 @@ def make(case, parent):
         json.dump(case.config, file, indent=1)
     make_stream(case, directory)
     if not case.drawn:
-        models.write_directory(source, case.config, models.random_parameters(case.config, case.seed), case.prefix)
+        parameters = models.random_parameters(case.config, case.seed, case.branches)
+        models.write_directory(source, case.config, parameters, case.prefix)
     run_tool(
         [
             "train-step", "--quiet", "--run", os.path.join(directory, "run"),

@@ -4,6 +4,9 @@ Oracles and `train-step` walk side by side, a step at a time, so that no more th
 NumPy oracle is the reference of all: ours is held against every oracle, and the float64 oracles against NumPy's, so
 that the yardsticks are measured too. What a float32 framework itself is off from float64 is reported without a gate, to
 compare our own figure with.
+
+A case in bf16 has oracles that round the same operands, and gates of its own; AdamW alone is float32 there too and has
+the gates of float32. Beside that it is held against the NumPy oracle that rounds nothing.
 """
 
 import dataclasses
@@ -20,7 +23,10 @@ from parity.compare import Row
 from parity.fixture import Fixture, global_norm
 from parity.oracle_numpy import NumpyOracle
 
-OURS, REFERENCE, FILES = "millrace", "numpy float64", "the case's files"
+OURS, FILES = "millrace", "the case's files"
+REFERENCE, UNROUNDED = "numpy float64", "numpy float64, nothing rounded"
+# Behind the name of an oracle that rounds operands; and a run of ours to compare one in bf16 with.
+IN_BF16, OURS_IN_FP32 = " bf16", "millrace fp32"
 
 
 @dataclasses.dataclass
@@ -51,7 +57,7 @@ class Walker:
     ours."""
 
     def __init__(self, make, fixture, initial):
-        self.label = f"{make().name} {make().precision}"
+        self.label = f"{make().name} {make().precision}" + (IN_BF16 if fixture.recipe.precision == "bf16" else "")
         self.steps = make().run(initial, (fixture.batch(step) for step in range(1, fixture.steps + 1)))
         self.asked = make()
         self.seconds = 0.0
@@ -65,11 +71,16 @@ class Walker:
 
 def kind_of(subject, reference):
     """Which column of gates.json holds."""
-    if reference == FILES:
-        return "exact"
+    fixed = {FILES: "exact", UNROUNDED: "bf16-unrounded", OURS_IN_FP32: "bf16-runs"}
+    if reference in fixed:
+        return fixed[reference]
+    rounds = reference.endswith(IN_BF16)
+    subject, reference = subject.removesuffix(IN_BF16), reference.removesuffix(IN_BF16)
     if subject == OURS:
-        return "float64" if reference.endswith("float64") else "float32"
-    return "oracles" if subject.endswith("float64") else "frameworks"
+        kind = "float64" if reference.endswith("float64") else "float32"
+    else:
+        kind = "oracles" if subject.endswith("float64") else "frameworks"
+    return f"bf16-{kind}" if rounds else kind
 
 
 def walkers(fixture, frameworks, initial, precisions):
@@ -77,16 +88,21 @@ def walkers(fixture, frameworks, initial, precisions):
     for name, module in frameworks.items():
         kind = getattr(module, f"{name.capitalize()}Oracle")
         for precision in precisions:
+            if (name, precision, fixture.recipe.precision) == ("jax", "float32", "bf16"):
+                continue  # PyTorch's float32 is enough there, and compiling is what takes JAX's time
             makers.append(lambda kind=kind, p=precision: kind(fixture.shape, fixture.recipe, p))
     return [Walker(make, fixture, initial) for make in makers]
 
 
-def compare_case(fixture, frameworks, gates, steps, precisions=("float64", "float32")):
-    """Rows of the steps in `steps`, and each oracle's seconds."""
+def compare_case(fixture, frameworks, gates, steps, precisions=("float64", "float32"), chaotic=False):
+    """Rows of the steps in `steps`, and each oracle's seconds. `chaotic`: what rounds is not held against ours."""
     rows, initial = [], fixture.initial()
     peak = fixture.recipe.learning_rate
     walking = walkers(fixture, frameworks, initial, precisions)
     before = None
+    unrounded = None
+    if fixture.recipe.precision == "bf16":
+        unrounded = NumpyOracle(fixture.shape, dataclasses.replace(fixture.recipe, precision="fp32"))
 
     def add(step, subject, reference, found):
         for quantity, (measured, tensor) in found.items():
@@ -101,18 +117,26 @@ def compare_case(fixture, frameworks, gates, steps, precisions=("float64", "floa
         if step in steps:
             at = before.parameters if before else initial
             for walker, theirs in zip(walking, walked, strict=True):
+                if chaotic:
+                    break
                 add(step, OURS, walker.label, compare.trajectory_rows(ours, theirs, initial, peak))
                 loss, gradients = theirs.loss, theirs.gradients
                 if step > 1:
                     loss, gradients = walker.timed(lambda w=walker: w.asked.evaluate(at, fixture.batch(step)))
                 rows_here = compare.same_parameter_rows(ours.loss, ours.norm, ours.gradients, loss, gradients)
+                if unrounded:
+                    rows_here |= {"gradient_all": compare.rounding_rows(ours, loss, gradients)["gradient_all"]}
                 add(step, OURS, walker.label, rows_here)
                 if walker is walking[0]:
                     reference = loss, gradients
                     continue
-                add(step, walker.label, REFERENCE, compare.trajectory_rows(theirs, walked[0], initial, peak))
+                first = walking[0].label
+                add(step, walker.label, first, compare.trajectory_rows(theirs, walked[0], initial, peak))
                 rows_here = compare.same_parameter_rows(loss, global_norm(gradients), gradients, *reference)
-                add(step, walker.label, REFERENCE, rows_here)
+                add(step, walker.label, first, rows_here)
+            if unrounded:
+                loss, gradients = unrounded.evaluate(at, fixture.batch(step))
+                add(step, OURS, UNROUNDED, compare.rounding_rows(ours, loss, gradients))
             add_adamw(add, fixture, frameworks, step, before, ours, walked[0].learning_rate)
             dumped = compare.relative(ours.norm, global_norm(ours.gradients))
             add(
@@ -177,7 +201,7 @@ def run_case(case, parent, frameworks, gates, steps, mutations=(), keep=False):
     directory = cases.make(case, parent)
     marks.append(time.perf_counter())
     fixture = Fixture(directory)
-    rows, seconds = compare_case(fixture, frameworks, gates, steps)
+    rows, seconds = compare_case(fixture, {} if case.chaotic else frameworks, gates, steps, chaotic=case.chaotic)
     rows = check_initial(fixture, gates) + rows
     marks.append(time.perf_counter())
     tried = [mutation.attempt(fixture, gates) for mutation in mutations]

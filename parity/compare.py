@@ -12,6 +12,15 @@ more than rounding. At step 1 both are the same thing.
 **GPT-2's key bias.** It adds the same number to all scores of a query, which softmax takes away again: its gradient is
 zero in theory and pure rounding in practice, and Adam makes steps of that. It has a row of its own and is left out of
 the others; so `c_attn.bias` is looked at in its three parts.
+
+**bf16.** Rounding to 8 bits is a step function. Two programs whose numbers differ by 1e-7, as two orders of fp32 sums
+do, round about 1 operand in 50,000 to different sides, and each of those then differs by 1/200 or so. A product of
+them is off by 1/200 times the root of that share, 2e-5; then 1 of 200 operands of the next one falls to different
+sides; and so on: with two layers the gradients of two correct programs differ by a fifth of what bf16 itself costs
+(measured, PyTorch's float32 as well), too much to see a bug. Therefore the matrices that write into the residual
+stream are 2^-13 of the usual size in the cases that are held against oracles that round, so that few products matter
+to one another. `gradient_all`, all tensors together, is the sharp row; single tensors are held loosely. Cases of the
+usual size are held against the oracle that rounds nothing.
 """
 
 import dataclasses
@@ -32,6 +41,7 @@ TITLES = {
     "gradient_cosine": "each tensor's gradient, 1 - cosine",
     "gradient_max": "each tensor's gradient, max abs difference / max abs reference",
     "key_bias": "gradient of GPT-2's key bias, max abs / max abs of all others",
+    "gradient_all": "gradient of all parameters together, relative L2",
     "learning_rate": "learning rate, relative",
     "own_loss": "loss on the oracle's own way, relative",
     "own_norm": "norm on its own way, relative",
@@ -46,6 +56,8 @@ TITLES = {
     "adamw_v": "AdamW alone, second moment, ulp",
     "initial": "initial parameters that differ from those given",
     "targets": "targets counted up to a step, difference",
+    "curve": "mean loss of 50 steps after warm-up, relative",
+    "bits": "runs that left other bytes than the first",
     "dumped_norm": "reported norm against the norm of the dumped gradients, relative",
 }
 
@@ -153,6 +165,13 @@ def same_parameter_rows(loss, norm, gradients, reference_loss, reference):
         largest = max(_size(array) for _, array in parts(reference))
         rows["key_bias"] = worst((_size(array) / largest, name) for name, array in keys)
     return rows
+
+
+def rounding_rows(ours, loss, gradients):
+    """How far a step in bf16 is from one that rounds nothing: {quantity: (value, tensor)}."""
+    difference = {name: array - gradients[name] for name, array in ours.gradients.items()}
+    apart = global_norm(difference) / global_norm(gradients)
+    return {"loss": (relative(ours.loss, loss), ""), "gradient_all": (apart, "")}
 
 
 def trajectory_rows(measured, reference, initial, peak):

@@ -68,6 +68,7 @@ class Recipe:
     clip: float | None
     lanes: int
     seed: int
+    precision: str = "fp32"  # of the operands of products with weights
 
 
 @dataclasses.dataclass
@@ -111,12 +112,7 @@ class Fixture:
         self.stream = batch_stream.read(os.path.join(directory, "batches.stream"))
         with open(os.path.join(self._checkpoint(0), "state.json"), encoding="utf-8") as file:
             self.recipe = Recipe(**json.load(file)["recipe"])
-        self.metrics = {}
-        with open(os.path.join(directory, "run", "metrics.jsonl"), encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                if "train_loss" in record:
-                    self.metrics[record["step"]] = record
+        self.metrics = read_metrics(os.path.join(directory, "run"))
 
     def _checkpoint(self, step):
         return os.path.join(self.directory, "run", f"step-{step:08}")
@@ -171,6 +167,17 @@ class Fixture:
             "stream": self.stream.sha256,
             "initial": sha256(os.path.join(self._checkpoint(0), "model.safetensors")),
         }
+
+
+def read_metrics(run):
+    """{step: record} of the steps in a run's metrics.jsonl."""
+    metrics = {}
+    with open(os.path.join(run, "metrics.jsonl"), encoding="utf-8") as file:
+        for line in file:
+            record = json.loads(line)
+            if "train_loss" in record:
+                metrics[record["step"]] = record
+    return metrics
 
 
 def read_metadata(path):

@@ -94,9 +94,14 @@ def shapes(config):
     return result
 
 
-def random_parameters(config, seed):
+# Ends of the names of matrices that write into the residual stream.
+BRANCHES = ("o_proj.weight", "down_proj.weight", "c_proj.weight")
+
+
+def random_parameters(config, seed, branches=1.0):
     """Random in every tensor; matrices are scaled so that activations keep their size, which makes losses and gradients
-    like those of a model in training and not of one at its beginning."""
+    like those of a model in training and not of one at its beginning. `branches` is a factor of the matrices that write
+    into the residual stream."""
     random = numpy.random.default_rng(seed)
     result = {}
     for name, shape in shapes(config).items():
@@ -111,6 +116,8 @@ def random_parameters(config, seed):
             # GPT-2's query biases have gradients that nearly cancel unless attention is a little sharper.
             inputs = shape[0] if config["model_type"] == "gpt2" else shape[1]
             values *= (0.85 if "c_attn" in name else 0.7) / numpy.sqrt(inputs)
+        if name.endswith(BRANCHES):
+            values *= branches
         result[name] = values.astype(numpy.float32)
     return result
 

@@ -33,6 +33,7 @@ class Mutation:
         Returns {"name", "about", "case", "failed": {quantity: how many times its gate}, "caught"}.
         """
         oracle, initial = self.oracle(fixture.shape, fixture.recipe), fixture.initial()
+        kind = "bf16-float64" if fixture.recipe.precision == "bf16" else "float64"
         failed = {}
         batches = (fixture.batch(step) for step in range(1, self.steps + 1))
         with numpy.errstate(all="ignore"):
@@ -43,8 +44,9 @@ class Mutation:
                     rows |= compare.same_parameter_rows(
                         ours.loss, ours.norm, ours.gradients, theirs.loss, theirs.gradients
                     )
+                    rows |= compare.rounding_rows(ours, theirs.loss, theirs.gradients)
                 for quantity, (measured, _) in rows.items():
-                    gate = gates.of("float64", quantity, theirs.step)
+                    gate = gates.of(kind, quantity, theirs.step)
                     if gate is not None and not measured <= gate:
                         times = measured / gate if gate and math.isfinite(measured) else math.inf
                         failed[quantity] = max(times, failed.get(quantity, 0))
@@ -288,6 +290,60 @@ class _(NumpyOracle):
 class _(NumpyOracle):
     def clipped(self, gradients, norm):
         return {name: g * (self.recipe.clip / norm) for name, g in gradients.items()}
+
+
+@mutation("bf16-unrounded", "operands of products are not rounded to bf16", "llama-bf16")
+class _(NumpyOracle):
+    def operand(self, x):
+        return x
+
+
+@mutation("bf16-truncated", "operands are cut off to bf16, not rounded to nearest", "gpt2-bf16")
+class _(NumpyOracle):
+    def rounded(self, x):
+        bits = x.astype(numpy.float32).view(numpy.uint32) & 0xFFFF0000
+        return bits.view(numpy.float32).astype(numpy.float64)
+
+
+@mutation("bf16-one-bit-more", "operands keep 9 bits of mantissa", "gpt2-bf16")
+class _(NumpyOracle):
+    def rounded(self, x):
+        mantissa, exponent = numpy.frexp(x)
+        return numpy.ldexp(numpy.rint(mantissa * 512), exponent - 9)
+
+
+@mutation("bf16-weight-gradient", "operands of weights' gradients are not rounded", "qwen2-bf16")
+class _(NumpyOracle):
+    def weight_operand(self, x):
+        return x
+
+
+@mutation("bf16-input-gradient", "operands of inputs' gradients are not rounded", "qwen3-bf16")
+class _(NumpyOracle):
+    def input_operand(self, x):
+        return x
+
+
+@mutation("bf16-head", "the head's operands are not rounded", "qwen3-bf16")
+class _(NumpyOracle):
+    def head(self, hidden, name, batch):
+        self.rounds = False
+        result = super().head(hidden, name, batch)
+        self.rounds = True
+        return result
+
+
+@mutation("bf16-attention", "attention's own operands are rounded too", "qwen2-bf16")
+class _(NumpyOracle):
+    def attention(self, q, k, v):
+        return super().attention(*(self.rounded(x) for x in (q, k, v)))
+
+
+@mutation("bf16-stream", "products leave numbers in bf16", "qwen2-bf16")
+class _(NumpyOracle):
+    def linear(self, x, name):
+        y, backward = super().linear(x, name)
+        return self.rounded(y), backward
 
 
 if __name__ == "__main__":

@@ -24,9 +24,33 @@ from parity.fixture import Step
 
 
 @functools.lru_cache
-def differentiator(shape, precision):
+def differentiator(shape, precision, rounds):
     """((_, losses), gradients) of a model; compiled once for all cases of its shape."""
-    return jax.jit(jax.value_and_grad(JaxOracle(shape, None, precision).loss, has_aux=True))
+    return jax.jit(jax.value_and_grad(functools.partial(JaxOracle(shape, None, precision).loss, rounds), has_aux=True))
+
+
+def rounded(x):
+    """To float32, then bf16. XLA may leave out casts there and back; it keeps these."""
+    return jax.lax.reduce_precision(jax.lax.reduce_precision(x, 8, 23), 8, 7)
+
+
+@jax.custom_vjp
+def rounded_product(x, weight):
+    """x W^T of operands in bf16, and both gradients likewise."""
+    return rounded_forward(x, weight)[0]
+
+
+def rounded_forward(x, weight):
+    x, weight = rounded(x), rounded(weight)
+    return jnp.einsum("bti,oi->bto", x, weight), (x, weight)
+
+
+def rounded_backward(operands, dy):
+    (x, weight), dy = operands, rounded(dy)
+    return jnp.einsum("bto,oi->bti", dy, weight), jnp.einsum("bto,bti->oi", dy, x)
+
+
+rounded_product.defvjp(rounded_forward, rounded_backward)
 
 
 class JaxOracle:
@@ -68,7 +92,8 @@ class JaxOracle:
             "positions": batch.positions(), "weights": weights.astype(self.precision),
             "rotations": None if rotations is None else rotations.astype(self.precision),
         }  # fmt: skip
-        (_, losses), gradients = differentiator(self.shape, self.precision)(tree, data)
+        differentiate = differentiator(self.shape, self.precision, self.recipe.precision == "bf16")
+        (_, losses), gradients = differentiate(tree, data)
         kinds = {str(array.dtype) for array in jax.tree.leaves(gradients)}
         if kinds != {self.precision}:
             raise TypeError(f"gradients of a {self.precision} model are {sorted(kinds)}")
@@ -95,8 +120,9 @@ class JaxOracle:
                 result[f"{self.prefix}{layer}.{name}"] = array
         return result
 
-    def loss(self, tree, batch):
-        """The loss, and beside it every position's."""
+    def loss(self, rounds, tree, batch):
+        """The loss, and beside it every position's. `rounds`: operands of products with weights are in bf16."""
+        product = rounded_product if rounds else functools.partial(jnp.einsum, "bti,oi->bto")
         gpt2 = self.shape.family == "gpt2"
         embedding = tree["transformer.wte.weight" if gpt2 else "model.embed_tokens.weight"]
         x = jnp.take(embedding, batch["inputs"], axis=0)
@@ -104,16 +130,14 @@ class JaxOracle:
             x += jnp.take(tree["transformer.wpe.weight"], batch["positions"], axis=0)
         same = jnp.equal(batch["segments"][:, :, None], batch["segments"][:, None, :])
         bias = jnp.where(jnp.tril(same), 0.0, -jnp.inf).astype(x.dtype)[:, None, None]
-        block = functools.partial(self.gpt2_layer if gpt2 else self.llama_layer, bias, batch["rotations"])
+        block = functools.partial(self.gpt2_layer if gpt2 else self.llama_layer, product, bias, batch["rotations"])
         x, _ = jax.lax.scan(lambda x, layer: (block(x, layer), None), x, tree["layers"])
         if gpt2:
             x = self.layer_norm(x, tree["transformer.ln_f.weight"], tree["transformer.ln_f.bias"])
         else:
             x = self.rms_norm(x, tree["model.norm.weight"])
         head = embedding if self.shape.tied else tree["lm_head.weight"]
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            jnp.einsum("btc,vc->btv", x, head), batch["targets"]
-        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(product(x, head), batch["targets"])
         return jnp.sum(losses * batch["weights"]), losses
 
     def attention(self, q, k, v, bias):
@@ -128,11 +152,11 @@ class JaxOracle:
     def layer_norm(self, x, weight, bias):
         return jax.nn.standardize(x, axis=-1, epsilon=self.shape.epsilon) * weight + bias
 
-    def gpt2_layer(self, bias, _, x, w):
+    def gpt2_layer(self, product, bias, _, x, w):
         s = self.shape
 
         def dense(x, name):
-            return jnp.einsum("bti,io->bto", x, w[name + ".weight"]) + w[name + ".bias"]
+            return product(x, w[name + ".weight"].T) + w[name + ".bias"]
 
         a = self.layer_norm(x, w["ln_1.weight"], w["ln_1.bias"])
         qkv = dense(a, "attn.c_attn").reshape(*a.shape[:2], 3, s.H, s.d)
@@ -140,11 +164,11 @@ class JaxOracle:
         b = self.layer_norm(x, w["ln_2.weight"], w["ln_2.bias"])
         return x + dense(jax.nn.gelu(dense(b, "mlp.c_fc"), approximate=True), "mlp.c_proj")
 
-    def llama_layer(self, bias, rotations, x, w):
+    def llama_layer(self, product, bias, rotations, x, w):
         s = self.shape
 
         def dense(x, name):
-            y = jnp.einsum("bti,oi->bto", x, w[name + ".weight"])
+            y = product(x, w[name + ".weight"])
             return y + w[name + ".bias"] if name + ".bias" in w else y
 
         def heads(x, name, *counts):

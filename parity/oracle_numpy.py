@@ -2,7 +2,8 @@
 
 No framework stands between the formula and the number, so this oracle always runs, and it is the one that mutations.py
 breaks: every piece that a known bug lives in is a method of its own. Llama, Qwen2, Qwen3 and GPT-2 are one pre-norm
-transformer here; what differs is asked of the shape or of the names that the parameters have.
+transformer here; what differs is asked of the shape or of the names that the parameters have. When the recipe's
+precision is bf16, operands of products with weights are rounded, and multiplied and summed in float64.
 
     python -m parity.oracle_numpy        checks the backward pass against central differences, all families
 
@@ -25,6 +26,7 @@ class NumpyOracle:
     def __init__(self, shape, recipe):
         self.shape, self.recipe = shape, recipe
         self.epsilon = shape.epsilon
+        self.rounds = recipe.precision == "bf16"
         self.parameters, self.gradients = {}, {}
 
     # One step after the other.
@@ -147,7 +149,7 @@ class NumpyOracle:
 
     def head(self, hidden, name, batch):
         """Cross-entropy: loss is -log softmax(hidden W^T)[target]; its gradient by the logits is softmax - one-hot."""
-        logits = hidden @ self.parameters[name].T
+        logits = self.operand(hidden) @ self.operand(self.parameters[name]).T
         logits -= logits.max(axis=-1, keepdims=True)
         exponentials = numpy.exp(logits)
         sums = exponentials.sum(axis=-1, keepdims=True)
@@ -157,8 +159,9 @@ class NumpyOracle:
         rows, columns = numpy.indices(targets.shape)
         dlogits[rows, columns, targets] -= 1
         dlogits *= weights[..., None]
-        self.gradients[name] += self.head_gradient(numpy.einsum("btv,btc->vc", dlogits, hidden, optimize=True))
-        return float((losses * weights).sum()), dlogits @ self.parameters[name]
+        pair = self.weight_operand(dlogits), self.weight_operand(hidden)
+        self.gradients[name] += self.head_gradient(numpy.einsum("btv,btc->vc", *pair, optimize=True))
+        return float((losses * weights).sum()), self.input_operand(dlogits) @ self.input_operand(self.parameters[name])
 
     def head_gradient(self, gradient):
         return gradient
@@ -227,19 +230,38 @@ class NumpyOracle:
         """y = x W + b where GPT-2 stores W as (in, out), y = x W^T + b where others store it as (out, in)."""
         weight = self.parameters[name + ".weight"]
         by_input = self.shape.family == "gpt2"
-        y = x @ (weight if by_input else weight.T)
+        y = self.operand(x) @ self.operand(weight if by_input else weight.T)
         bias = name + ".bias"
         if bias in self.parameters:
             y += self.parameters[bias]
 
         def backward(dy):
             flat_x, flat_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-            self.gradients[name + ".weight"] += flat_x.T @ flat_dy if by_input else flat_dy.T @ flat_x
             if bias in self.parameters:
                 self.gradients[bias] += flat_dy.sum(axis=0)
-            return dy @ (weight.T if by_input else weight)
+            flat_x, flat_dy = self.weight_operand(flat_x), self.weight_operand(flat_dy)
+            self.gradients[name + ".weight"] += flat_x.T @ flat_dy if by_input else flat_dy.T @ flat_x
+            return self.input_operand(dy) @ self.input_operand(weight.T if by_input else weight)
 
         return y, backward
+
+    # Operands of products with weights: of the product itself, of the input's gradient, of the weight's gradient.
+
+    def operand(self, x):
+        return self.rounded(x) if self.rounds else x
+
+    def input_operand(self, x):
+        return self.operand(x)
+
+    def weight_operand(self, x):
+        return self.operand(x)
+
+    def rounded(self, x):
+        """To bf16, to nearest, ties to even. What is rounded is a float32 number, as in the product."""
+        bits = x.astype(numpy.float32).view(numpy.uint32)
+        bits += 0x7FFF + (bits >> 16 & 1)
+        bits &= 0xFFFF0000
+        return bits.view(numpy.float32).astype(numpy.float64)
 
     def norm(self, x, name):
         """LayerNorm (Ba et al. 2016) in GPT-2, else RMSNorm (Zhang and Sennrich 2019), over the last dimension."""

@@ -18,6 +18,25 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from parity.fixture import Step
 
 
+class Rounded(torch.autograd.Function):
+    """x W of operands rounded to bf16, and both gradients likewise."""
+
+    @staticmethod
+    def rounded(x):
+        return x.float().bfloat16().to(x.dtype)
+
+    @staticmethod
+    def forward(context, x, weight):
+        x, weight = Rounded.rounded(x), Rounded.rounded(weight)
+        context.save_for_backward(x, weight)
+        return x @ weight
+
+    @staticmethod
+    def backward(context, dy):
+        (x, weight), dy = context.saved_tensors, Rounded.rounded(dy)
+        return dy @ weight.T, x.flatten(0, -2).T @ dy.flatten(0, -2)
+
+
 class TorchOracle:
     """One instance walks (`run`) or is asked (`evaluate`), not both at a time."""
 
@@ -26,6 +45,7 @@ class TorchOracle:
     def __init__(self, shape, recipe, precision="float64"):
         self.shape, self.recipe, self.precision = shape, recipe, precision
         self.type = getattr(torch, precision)
+        self.matmul = Rounded.apply if recipe.precision == "bf16" else torch.matmul
 
     def load(self, parameters):
         self.parameters = {
@@ -83,7 +103,7 @@ class TorchOracle:
     def loss(self, batch):
         hidden = self.gpt2(batch) if self.shape.family == "gpt2" else self.llama(batch)
         embedding = "transformer.wte.weight" if self.shape.family == "gpt2" else "model.embed_tokens.weight"
-        logits = functional.linear(hidden, self.parameters[embedding if self.shape.tied else "lm_head.weight"])
+        logits = self.matmul(hidden, self.parameters[embedding if self.shape.tied else "lm_head.weight"].T)
         counted = torch.from_numpy(batch.counts())
         labels = torch.from_numpy(batch.targets).masked_fill(~counted, -100)
         losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none")
@@ -103,7 +123,7 @@ class TorchOracle:
         p = self.parameters
 
         def dense(x, name):
-            return torch.matmul(x, p[name + ".weight"]) + p[name + ".bias"]
+            return self.matmul(x, p[name + ".weight"]) + p[name + ".bias"]
 
         def normed(x, name):
             return functional.layer_norm(
@@ -124,7 +144,8 @@ class TorchOracle:
         p, s = self.parameters, self.shape
 
         def dense(x, name):
-            return functional.linear(x, p[name + ".weight"], p.get(name + ".bias"))
+            y = self.matmul(x, p[name + ".weight"].T)
+            return y + p[name + ".bias"] if name + ".bias" in p else y
 
         def normed(x, name):
             weight = p[name + ".weight"]

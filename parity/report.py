@@ -21,6 +21,12 @@ KINDS = {
     "float64": "Millrace (float32) against float64 oracles",
     "float32": "Millrace (float32) against float32 oracles",
     "oracles": "Float64 oracles against NumPy's: how far the yardsticks agree",
+    "bf16-float64": "bf16: Millrace against float64 oracles that round the same operands",
+    "bf16-float32": "bf16: Millrace against float32 oracles that round the same operands",
+    "bf16-oracles": "bf16: float64 oracles against NumPy's",
+    "bf16-unrounded": "bf16: Millrace against NumPy float64 that rounds nothing",
+    "bf16-runs": "bf16: Millrace against its own run in fp32",
+    "bf16-frameworks": "bf16: float32 frameworks against NumPy float64: no gate, to compare ours with",
     "frameworks": "Float32 frameworks against NumPy float64: no gate, to compare ours with",
 }
 # What a report on speed or rounding may depend on.
@@ -33,12 +39,14 @@ def failures(result):
 
 def one_line(result):
     gated = [row for row in result.rows if row.gate]
-    nearest = max(gated, key=lambda row: row.margin if not math.isnan(row.margin) else math.inf)
+    nearest = max(gated, key=lambda row: row.margin if not math.isnan(row.margin) else math.inf, default=None)
     failed = len(failures(result))
     survived = [tried["name"] for tried in result.mutations if not tried["caught"]]
     verdict = "ok" if not failed and not survived else f"{failed} rows FAILED"
     if survived:
         verdict += f", mutations survived: {', '.join(survived)}"
+    if nearest is None:
+        return f"{result.case}: {verdict}"
     return f"{result.case}: {verdict}, nearest to its gate: {nearest.quantity} {nearest.margin:.2f} of it"
 
 
@@ -104,7 +112,7 @@ def make(results, broken, missing, required, steps, untried, seconds, jobs):
         "format": "millrace-parity", "version": 1, "passed": not why, "why_not": why,
         "versions": versions(missing), "host": host() | {"worker_processes": jobs, "threads_a_worker": 1},
         "steps": list(steps), "seconds": round(seconds, 1),
-        "not_run": missing | {"bf16": "the product has no bf16 yet"}
+        "not_run": missing
         | ({f"{len(untried)} mutations": f"cases not compared: {', '.join(untried)}"} if untried else {}),
         "cases": [
             {"name": r.case, "about": r.about, "digests": r.digests, "seconds": r.seconds,
@@ -129,7 +137,7 @@ def summary(report):
     return (
         f"parity: {'passed' if report['passed'] else 'FAILED'}: {len(report['cases'])} cases, {len(rows)} rows with a "
         f"gate, {sum(row['passed'] is False for row in rows)} outside; {caught} of {len(report['mutations'])} "
-        f"mutations caught; not run: {', '.join(report['not_run'])}; {report['seconds']:.0f} s"
+        f"mutations caught; not run: {', '.join(report['not_run']) or 'nothing'}; {report['seconds']:.0f} s"
     )
 
 
@@ -239,9 +247,9 @@ def case_tables(report):
     cells = []
     for case in report["cases"]:
         rows = [r for r in report["rows"] if r["case"] == case["name"] and r["gate"]]
-        nearest = max(rows, key=lambda r: math.inf if r["margin"] is None else r["margin"])
+        nearest = max(rows, key=lambda r: math.inf if r["margin"] is None else r["margin"], default=None)
         verdict = "passed" if not case["failed_rows"] else f"**{case['failed_rows']} rows failed**"
-        near = f"{nearest['quantity']}, {show(nearest['margin'])}"
+        near = "" if nearest is None else f"{nearest['quantity']}, {show(nearest['margin'])}"
         cells.append((case["name"], case["about"], verdict, near, f"{case['seconds']['comparing']:.0f} s"))
     yield from table(("case", "what it is", "", "nearest to its gate", "time"), cells)
     yield "<details><summary>Every quantity of every case: the worst over the oracles</summary>"

@@ -63,7 +63,7 @@ def parse(arguments):
 
 def work(group, parent, oracles, steps, keep):
     """In a worker: the cases of one shape. Returns a Result or a message for each."""
-    from parity import cases, check, compare, mutations
+    from parity import bf16, cases, check, compare, mutations
 
     frameworks, _ = check.load_frameworks(oracles)
     if "torch" in frameworks:
@@ -72,7 +72,10 @@ def work(group, parent, oracles, steps, keep):
     for name in group:
         tried = [mutation for mutation in mutations.MUTATIONS if mutation.case == name]
         try:
-            results.append(check.run_case(cases.BY_NAME[name], parent, frameworks, gates, steps, tried, keep))
+            if name == bf16.NAME:
+                results.append(bf16.run(parent, gates, keep))
+            else:
+                results.append(check.run_case(cases.BY_NAME[name], parent, frameworks, gates, steps, tried, keep))
         except cases.CaseError as error:
             results.append((name, str(error)))
         except Exception as error:  # A case that breaks an oracle is a failed case, not the end of the others.
@@ -98,12 +101,13 @@ def main(arguments=None):
     options = parse(arguments)
     os.environ.update({key: value for key, value in ONE_THREAD.items() if key not in os.environ})
     try:
-        from parity import cases, check, mutations, report
+        from parity import bf16, cases, check, mutations, report
     except ImportError as error:
         print(f"parity: {error}; see parity/requirements.txt", file=sys.stderr)
         return 66
     selected = [case for case in cases.CASES if fnmatch.fnmatchcase(case.name, options.cases)]
-    if not selected:
+    runs = [[bf16.NAME]] if fnmatch.fnmatchcase(bf16.NAME, options.cases) else []
+    if not selected and not runs:
         print(f"parity: --cases '{options.cases}': no case of that name", file=sys.stderr)
         return 64
     if options.jobs < 1:
@@ -133,7 +137,7 @@ def main(arguments=None):
         with concurrent.futures.ProcessPoolExecutor(options.jobs, context) as pool:
             futures = {
                 pool.submit(work, group, parent, sorted(loaded), steps, bool(options.keep)): group
-                for group in groups(selected)
+                for group in runs + groups(selected)
             }
             for future in concurrent.futures.as_completed(futures):
                 try:
@@ -151,7 +155,7 @@ def main(arguments=None):
         if not options.keep:
             shutil.rmtree(parent, ignore_errors=True)
 
-    order = [case.name for case in selected]
+    order = [case.name for case in selected] + [bf16.NAME]
     results.sort(key=lambda result: order.index(result.case))
     compared = {result.case for result in results}
     untried = [mutation.name for mutation in mutations.MUTATIONS if mutation.case not in compared]
