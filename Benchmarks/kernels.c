@@ -7,11 +7,11 @@
 
 #include "measure.h"
 
-static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
+static const char *const names[] = {"scalar", "avx2", "avx512", "neon", "avx512bf16"};  // by mr_isa
 
 static mr_isa chosen_isa(void) {
     const char *chosen = getenv("MILLRACE_ISA");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (chosen != NULL && strcmp(chosen, names[i]) == 0) return (mr_isa)i;
     return mr_isa_best();
 }
@@ -50,7 +50,7 @@ int main(int count, char **arguments) {
     const bool all = strcmp(only, "all") == 0, products = all || strcmp(only, "products") == 0;
     const bool passes = all || strcmp(only, "passes") == 0;
     if (optind < count || of.rounds < 1 || of.rounds > MOST_ROUNDS || !(products || passes)) {
-        fprintf(stderr, "kernels: --rounds 1 ... %d, --only products|passes\n", MOST_ROUNDS);
+        fprintf(stderr, "kernels: --rounds 1 ... %d, --only products|passes, --precision fp32|bf16\n", MOST_ROUNDS);
         return 64;
     }
     const mr_isa isa = chosen_isa();

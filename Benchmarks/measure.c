@@ -10,6 +10,9 @@
 #include <dirent.h>
 #include <sched.h>
 #endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 enum { PEAK_STEPS = 500000, PEAK_RUNS = 5, CHAINS = 12, FILL = 65536, HUGE = 1 << 21 };
 
@@ -93,14 +96,14 @@ void bind_threads(const mr_context *context) {
 // MARK: the peak. Chains start at values that only a run knows: a compiler folds one that it knows to start at the fixed point.
 
 static volatile float chain_start = 0.25f, sink;
-#define PEAK(name, width, attribute)                                                               \
+#define PEAK(name, width, attribute, next)                                                         \
     attribute static void name(void *argument, int64_t task, int worker) {                         \
         typedef float vector __attribute__((vector_size(width)));                                  \
         (void)argument, (void)task, (void)worker;                                                  \
         vector sum[CHAINS], x = (vector){0} + 0.999f, y = (vector){0} + 0.001f;                    \
         for (int i = 0; i < CHAINS; i++) sum[i] = (vector){0} + chain_start;                       \
         for (int step = 0; step < PEAK_STEPS; step++) {                                            \
-            for (int i = 0; i < CHAINS; i++) sum[i] = __builtin_elementwise_fma(sum[i], x, y);     \
+            for (int i = 0; i < CHAINS; i++) sum[i] = next(sum[i], x, y);                          \
             __asm__ volatile("" ::: "memory");                                                     \
         }                                                                                          \
         for (int i = 1; i < CHAINS; i++) sum[0] += sum[i];                                         \
@@ -108,11 +111,24 @@ static volatile float chain_start = 0.25f, sink;
     }
 
 #if defined(__x86_64__)
-PEAK(peak_avx512, 64, __attribute__((target("avx512f"))))
-PEAK(peak_avx2, 32, __attribute__((target("avx2,fma"))))
+#define NEXT_DOT(sum, x, y) (vector)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(x), (__m512bh)(y))
+PEAK(peak_avx512, 64, __attribute__((target("avx512f"))), __builtin_elementwise_fma)
+PEAK(peak_dots, 64, __attribute__((target("avx512f,avx512bf16"))), NEXT_DOT)
+PEAK(peak_avx2, 32, __attribute__((target("avx2,fma"))), __builtin_elementwise_fma)
 #else
-PEAK(peak_neon, 16, )
+PEAK(peak_neon, 16, , __builtin_elementwise_fma)
 #endif
+
+static double rate_of(mr_context *context, void (*work)(void *, int64_t, int), int operations) {
+    const int threads = mr_context_threads(context);
+    double times[PEAK_RUNS];
+    for (int run = -1; run < PEAK_RUNS; run++) {  // run -1 wakes the threads
+        const double time = seconds();
+        mr_parallel(context, threads, work, NULL);
+        if (run >= 0) times[run] = seconds() - time;
+    }
+    return 1.0 * operations * CHAINS * PEAK_STEPS * threads / median(times, PEAK_RUNS);
+}
 
 double peak_rate(mr_context *context) {
     void (*work)(void *, int64_t, int);
@@ -125,12 +141,13 @@ double peak_rate(mr_context *context) {
     lanes = 4;
     work = peak_neon;
 #endif
-    const int threads = mr_context_threads(context);
-    double times[PEAK_RUNS];
-    for (int run = -1; run < PEAK_RUNS; run++) {  // run -1 wakes the threads
-        const double time = seconds();
-        mr_parallel(context, threads, work, NULL);
-        if (run >= 0) times[run] = seconds() - time;
-    }
-    return 2.0 * CHAINS * lanes * PEAK_STEPS * threads / median(times, PEAK_RUNS);
+    return rate_of(context, work, 2 * lanes);
+}
+
+double dot_peak_rate(mr_context *context) {
+#if defined(__x86_64__)
+    if (mr_isa_supported(MR_ISA_AVX512_BF16)) return rate_of(context, peak_dots, 4 * 16);
+#endif
+    (void)context;
+    return 0;
 }

@@ -13,7 +13,7 @@
 
 #include "measure.h"
 
-enum { MISSING = 69, WRONG = 70, MOST_CALLS = 64, SAMPLES = 64, NAME = 64 };
+enum { MISSING = 69, WRONG = 70, MOST_CALLS = 64, SAMPLES = 64 };
 static const double shortest = 0.05;  // seconds of calls that a child takes the median of
 
 // MARK: shapes
@@ -79,31 +79,10 @@ static bool open_ours(int threads, char name[NAME]) {
     return true;
 }
 
-static void *library(const char *const *names) {
+void *library(const char *const *names) {
     void *found = NULL;
     for (; found == NULL && *names != NULL; names++) found = dlopen(*names, RTLD_NOW);
     return found;
-}
-
-// int64_t is oneDNN's dnnl_dim_t.
-static int (*dnnl_sgemm)(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t, const float *, int64_t, float,
-                         float *, int64_t);
-
-static bool open_onednn(int threads, char name[NAME]) {
-    (void)threads;  // OMP_NUM_THREADS
-    void *found = library((const char *const[]){"libdnnl.so.3", "libdnnl.so.2", NULL});
-    if (found == NULL) return false;
-    *(void **)&dnnl_sgemm = dlsym(found, "dnnl_sgemm");
-    const int *(*version)(void) = (const int *(*)(void))dlsym(found, "dnnl_version");
-    if (dnnl_sgemm == NULL || version == NULL) return false;
-    snprintf(name, NAME, "oneDNN %d.%d.%d", version()[0], version()[1], version()[2]);
-    return true;
-}
-
-static void multiply_onednn(mr_context *context, const mr_product *p) {
-    (void)context;
-    dnnl_sgemm(p->transpose_a ? 'T' : 'N', p->transpose_b ? 'T' : 'N', p->m, p->n, p->k, 1, p->a, p->lda, p->b, p->ldb,
-               p->base != NULL, p->c, p->ldc);
 }
 
 static void (*cblas_sgemm)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
@@ -129,16 +108,19 @@ static void multiply_openblas(mr_context *context, const mr_product *p) {
 
 typedef struct {
     const char *precision, *name, *package;
-    double error;  // of an element whose exact value is of the size of sqrt(k)
+    double error;  // of an element of the size of sqrt(k), beside the exact one of operands rounded to the precision
     opening *open;
     multiplying *multiply;
 } contender;
 
-/// Of each precision ours first.
+/// Of each precision ours first. Sums of bf16 are fp32's, so the same error is allowed; operands that nobody rounded would
+/// be tens of times further off.
 static const contender contenders[] = {
     {"fp32", "ours", "", 1e-5, open_ours, mr_gemm},
     {"fp32", "oneDNN", "libdnnl-dev", 1e-5, open_onednn, multiply_onednn},
     {"fp32", "OpenBLAS", "libopenblas0-pthread", 1e-5, open_openblas, multiply_openblas},
+    {"bf16", "ours", "", 1e-5, open_ours, mr_gemm},
+    {"bf16", "oneDNN", "libdnnl-dev of oneDNN 2", 1e-5, open_onednn_bf16, multiply_onednn_bf16},
 };
 enum { CONTENDERS = sizeof contenders / sizeof *contenders };
 
@@ -150,14 +132,22 @@ typedef struct {
     double wanted[SAMPLES];
 } samples;
 
+/// x as a product of `precision` takes it.
+static double operand(mr_precision precision, float x) {
+    if (precision == MR_FP32) return (double)x;
+    const uint32_t bits = (uint32_t)bf16(x) << 16;
+    memcpy(&x, &bits, sizeof x);
+    return (double)x;
+}
+
 static void sample(const mr_product *p, samples *of) {
     for (int i = 0; i < SAMPLES; i++) {
         const int64_t row = of->row[i] = (i * INT64_C(7919) + 13) % p->m;
         const int64_t column = of->column[i] = (i * INT64_C(104729) + 7) % p->n;
         double sum = p->base != NULL ? (double)p->base[row * p->ldbase + column] : 0;
         for (int64_t k = 0; k < p->k; k++)
-            sum += (double)(p->transpose_a ? p->a[k * p->lda + row] : p->a[row * p->lda + k]) *
-                   (double)(p->transpose_b ? p->b[column * p->ldb + k] : p->b[k * p->ldb + column]);
+            sum += operand(p->precision, p->transpose_a ? p->a[k * p->lda + row] : p->a[row * p->lda + k]) *
+                   operand(p->precision, p->transpose_b ? p->b[column * p->ldb + k] : p->b[k * p->ldb + column]);
         of->wanted[i] = sum;
     }
 }
@@ -170,12 +160,13 @@ static bool is_right(const mr_product *p, const samples *of, double error) {
     return true;
 }
 
-/// Prints seconds a call, the peak in FLOP/s and the contender's name.
+/// Prints seconds a call, the peaks of fused multiply-adds and of dots of bf16 (0: none) in FLOP/s, the contender's name.
 int measure_product(const measurement *of, int contender_index, int shape_index) {
     const contender *who = &contenders[contender_index];
     const shape *s = &shapes[shape_index];
     char name[NAME];
     if (!who->open(mr_context_threads(of->context), name)) return MISSING;
+    const bool is_bf16 = strcmp(who->precision, "bf16") == 0;
     const bool ta = s->layout[0] == 'T', tb = s->layout[1] == 'T';
     float *c = take(of->context, s->m * s->n);
     const mr_product product = {
@@ -183,11 +174,13 @@ int measure_product(const measurement *of, int contender_index, int shape_index)
         .a = take(of->context, s->m * s->k), .lda = ta ? s->m : s->k,
         .b = take(of->context, s->n * s->k), .ldb = tb ? s->k : s->n,
         .base = s->accumulates ? c : NULL, .ldbase = s->n, .c = c, .ldc = s->n,
+        .precision = is_bf16 ? MR_BF16 : MR_FP32,
     };
     samples expected;
     sample(&product, &expected);
     bind_threads(of->context);
     const double peak = peak_rate(of->context);  // before the rival's threads spin
+    const double dot_peak = is_bf16 ? dot_peak_rate(of->context) : 0;
     who->multiply(of->context, &product);
     bind_threads(of->context);
     if (!is_right(&product, &expected, who->error)) return WRONG;
@@ -198,14 +191,14 @@ int measure_product(const measurement *of, int contender_index, int shape_index)
         who->multiply(of->context, &product);
         total += times[calls++] = seconds() - time;
     }
-    printf("%.9g %.9g %s\n", median(times, calls), peak, name);
+    printf("%.9g %.9g %.9g %s\n", median(times, calls), peak, dot_peak, name);
     return 0;
 }
 
 // MARK: the parent
 
 typedef struct {
-    double seconds, peak;
+    double seconds, peak, dot_peak;
     char name[NAME];
 } answer;
 
@@ -228,7 +221,8 @@ static bool ask(const measurement *of, const char *program, int contender_index,
     }
     close(ends[1]);
     FILE *answers = fdopen(ends[0], "r");
-    const bool answered = fscanf(answers, "%lf %lf %63[^\n]", &got->seconds, &got->peak, got->name) == 3;
+    const bool answered =
+        fscanf(answers, "%lf %lf %lf %63[^\n]", &got->seconds, &got->peak, &got->dot_peak, got->name) == 4;
     fclose(answers);
     waitpid(child, status, 0);
     return answered && *status == 0;
@@ -298,16 +292,18 @@ void print_products(const measurement *of, const char *program) {
             printf("Rival: %s.\n", got.name);
     }
     if (!runs[0]) exit(70);
-    printf("\n| product, %s | | m | n | k | GFLOP/s | %% of peak |", of->precision);
+    const bool is_bf16 = strcmp(of->precision, "bf16") == 0;
+    printf("\n| product, %s | | m | n | k | GFLOP/s | %% of %speak |", of->precision, is_bf16 ? "fp32 " : "");
+    if (is_bf16) printf(" dot peak | %% of dot peak |");
     for (int i = 1; i < count; i++) printf(" %s |", contenders[chosen[i]].name);
-    printf(" ratio to the better |\n|---|---|--:|--:|--:|--:|--:|");
-    for (int i = 0; i < count; i++) printf("--:|");
+    printf(" ratio%s |\n|---|---|--:|--:|--:|--:|--:|", count > 2 ? " to the better" : "");
+    for (int i = is_bf16 ? -2 : 0; i < count; i++) printf("--:|");
     printf("\n");
-    double logs_of_rate = 0, logs_of_share = 0, logs_of_ratio = 0;
-    bool has_rival = false;
+    double logs_of_rate = 0, logs_of_share = 0, logs_of_dot_share = 0, logs_of_ratio = 0;
+    bool has_rival = false, has_dots = false;
     for (int index = 0; index < SHAPES; index++) {
         const shape *s = &shapes[index];
-        double times[CONTENDERS][MOST_ROUNDS], peaks[CONTENDERS * MOST_ROUNDS];
+        double times[CONTENDERS][MOST_ROUNDS], peaks[CONTENDERS * MOST_ROUNDS], dot_peaks[CONTENDERS * MOST_ROUNDS];
         int answers[CONTENDERS] = {0}, peak_count = 0;
         for (int round = 0; round < of->rounds; round++)
             for (int i = 0; i < count; i++) {
@@ -315,6 +311,7 @@ void print_products(const measurement *of, const char *program) {
                 int status;
                 if (!runs[i] || !ask(of, program, chosen[i], index, &got, &status)) continue;
                 times[i][answers[i]++] = got.seconds;
+                dot_peaks[peak_count] = got.dot_peak;
                 peaks[peak_count++] = got.peak;
             }
         if (answers[0] == 0) {
@@ -324,6 +321,13 @@ void print_products(const measurement *of, const char *program) {
         const double rate = operations(s) / median(times[0], answers[0]), share = rate / median(peaks, peak_count);
         printf("| %s | %s | %lld | %lld | %lld | %.1f | %.1f |", s->name, s->layout, (long long)s->m, (long long)s->n,
                (long long)s->k, rate * 1e-9, 100 * share);
+        const double dot_peak = median(dot_peaks, peak_count);
+        if (dot_peak > 0) {
+            printf(" %.1f | %.1f |", dot_peak * 1e-9, 100 * rate / dot_peak);
+            logs_of_dot_share += log(rate / dot_peak), has_dots = true;
+        } else if (is_bf16) {
+            printf(" - | - |");
+        }
         double best = 0;
         for (int i = 1; i < count; i++) {
             if (answers[i] == 0) {
@@ -343,6 +347,10 @@ void print_products(const measurement *of, const char *program) {
         if (best > 0) logs_of_ratio += log(rate / best), has_rival = true;
     }
     printf("| geometric mean | | | | | %.1f | %.1f |", exp(logs_of_rate / SHAPES) * 1e-9, 100 * exp(logs_of_share / SHAPES));
+    if (has_dots)
+        printf(" | %.1f |", 100 * exp(logs_of_dot_share / SHAPES));
+    else if (is_bf16)
+        printf(" | - |");
     for (int i = 1; i < count; i++) printf(" |");
     if (has_rival)
         printf(" %.2f |\n", exp(logs_of_ratio / SHAPES));
