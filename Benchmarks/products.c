@@ -108,7 +108,7 @@ static void multiply_openblas(mr_context *context, const mr_product *p) {
 
 typedef struct {
     const char *precision, *name, *package;
-    double error;  // of an element of the size of sqrt(k), beside the exact one of operands rounded to the precision
+    double error;  // of an element, relative to it or to sqrt(k), beside the exact one of operands rounded to the precision
     opening *open;
     multiplying *multiply;
 } contender;
@@ -155,7 +155,7 @@ static void sample(const mr_product *p, samples *of) {
 static bool is_right(const mr_product *p, const samples *of, double error) {
     for (int i = 0; i < SAMPLES; i++) {
         const double found = (double)p->c[of->row[i] * p->ldc + of->column[i]];
-        if (!(fabs(found - of->wanted[i]) <= error * sqrt((double)p->k))) return false;
+        if (!(fabs(found - of->wanted[i]) <= error * fmax(sqrt((double)p->k), fabs(of->wanted[i])))) return false;
     }
     return true;
 }
