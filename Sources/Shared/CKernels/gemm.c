@@ -18,14 +18,13 @@ static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 /// Takes the blocks of k that follow the run: they begin at every multiple of the period and every MR_GEMM_KC after such a
 /// beginning.
 static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t longest) {
-    const int64_t k = p->of.k;
-    const bool pairs = p->of.precision == MR_BF16;
+    const int64_t k = p->of.k, multiple = p->of.precision == MR_BF16 ? 2 : 1;
     p->first_k += p->length;
     p->is_first = p->first_k == 0;
     p->length = p->depth = p->blocks = 0;
     for (int64_t at = p->first_k; at < k && p->blocks < MR_GEMM_BLOCKS;) {
         const int64_t end = min_of(k, (at / p->of.period + 1) * p->of.period), kc = min_of(end - at, MR_GEMM_KC);
-        const int64_t steps = (pairs ? kc + kc % 2 : kc) / kernels->numbers;
+        const int64_t steps = ceil_div(kc, multiple) * multiple / kernels->numbers;
         if (p->blocks > 0 && p->depth + steps > longest) break;
         p->kc[p->blocks] = (int32_t)kc;
         p->k_at[p->blocks] = (int32_t)p->length;
@@ -43,8 +42,7 @@ static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t
 static int64_t plan_tasks(mr_gemm_product *p, int64_t own_tile) {
     p->own_most = max_of(OWN_FLOATS / p->depth / own_tile, 1);
     p->own_tasks = 0;
-    for (int64_t begin, end = 0; end < p->own_tiles; p->own_tasks++)
-        mr_gemm_own_tiles(p, p->own_tasks, &begin, &end);
+    for (int64_t end = 0; end < p->own_tiles; p->own_tasks++) end = mr_gemm_own_end(p, end);
     const int64_t threads = mr_context_threads(p->context), wanted = threads == 1 ? 1 : 4 * threads;
     const int64_t parts = p->own_tasks >= wanted ? 1 : min_of(ceil_div(wanted, p->own_tasks), ceil_div(p->strips, 4));
     p->part_strips = ceil_div(p->strips, parts);

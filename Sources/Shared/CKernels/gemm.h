@@ -31,18 +31,14 @@ typedef struct {
     int64_t part_strips;                         // strips of the shared operand a task takes
 } mr_gemm_product;
 
-/// The tiles of the own operand that a task takes: large ones first, which use what they pack more often, then smaller and
-/// smaller ones, so that the workers end together.
-static inline void mr_gemm_own_tiles(const mr_gemm_product *p, int64_t index, int64_t *begin, int64_t *end) {
-    const int64_t share = 2 * mr_context_threads(p->context);
-    *begin = *end = 0;
-    for (int64_t task = 0; task <= index; task++) {
-        int64_t tiles = share == 2 ? p->own_most : (p->own_tiles - *end + share - 1) / share;
-        if (tiles < 2) tiles = 2;
-        if (tiles > p->own_most) tiles = p->own_most;
-        *begin = *end;  // behind the last task: an empty range
-        *end = p->own_tiles - *begin < tiles ? p->own_tiles : *begin + tiles;
-    }
+/// Where the tiles of the own operand end that a task takes from `begin` on: large tasks come first, which use what they
+/// pack more often, then smaller and smaller ones, so that the workers end together.
+static inline int64_t mr_gemm_own_end(const mr_gemm_product *p, int64_t begin) {
+    const int64_t threads = mr_context_threads(p->context), left = p->own_tiles - begin;
+    int64_t tiles = threads == 1 ? p->own_most : (left + 2 * threads - 1) / (2 * threads);
+    if (tiles < 2) tiles = 2;
+    if (tiles > p->own_most) tiles = p->own_most;
+    return tiles < left ? begin + tiles : p->own_tiles;
 }
 
 /// Whether a row of A or B in memory runs along k.

@@ -5,8 +5,8 @@
 enum { TILE_N = TILE_V * 16 };
 
 #if MR_ISA_HAS_DOT
-/// sum + a[1] · b[1] + a[0] · b[0] of each pair, each product added with one rounding, in this order; subnormal numbers count
-/// as zero (Intel SDM, VDPBF16PS).
+/// sum + a[1] · b[1] + a[0] · b[0] of each pair, each product added with one rounding, in this order; subnormal numbers
+/// count as zero (Intel SDM, VDPBF16PS).
 INLINE f16 dot16(f16 a, f16 b, f16 sum) { return (f16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
 #else
 #define dot16(a, b, sum) (sum)
@@ -87,11 +87,6 @@ INLINE f16 paired16(f16 first, f16 second) {
     return (f16)(((u16)rounded16(first) >> 16) | (u16)rounded16(second));
 }
 
-/// Steps of a panel that `count` numbers along k make.
-INLINE int64_t steps_of(const int form, int64_t count) {
-    return form == FLOATS ? count : form == EXCHANGED ? count + count % 2 : (count + 1) / 2;
-}
-
 /// 16 steps from `step` on of a row that runs along k and has `count` numbers.
 INLINE f16 along16(const int form, const float *row, int64_t step, int64_t count) {
     if (form != PAIRS) {
@@ -118,18 +113,19 @@ INLINE f16 across16(const int form, const float *source, int64_t ld, int64_t ste
     f16 x[2] = {set16(0), set16(0)};
     for (int i = 0; i < (form == PAIRS ? 2 : 1); i++)
         if (first + i < count)
-            x[i] = whole ? load16(source + (first + i) * ld) : load_partial(source + (first + i) * ld, rest > 0 ? rest : 0, 0);
+            x[i] = whole ? load16(source + (first + i) * ld)
+                         : load_partial(source + (first + i) * ld, rest > 0 ? rest : 0, 0);
     return form == FLOATS ? x[0] : form == EXCHANGED ? rounded16(x[0]) : paired16(x[0], x[1]);
 }
 
 // MARK: packing
 
-/// Packs `width` (≤ stride) outer indices into out[step · stride + i] from rows of `count` numbers that run along k, `ld`
-/// apart. The rest of a strip is zero. Stores of 16 lanes at a stride below 16 spill into the next step, which is written
-/// afterwards; at the strip's end they are cut short, since the next strip may be another worker's.
+/// Packs `width` (≤ stride) outer indices of `steps` steps into out[step · stride + i] from rows of `count` numbers that
+/// run along k, `ld` apart. The rest of a strip is zero. Stores of 16 lanes at a stride below 16 spill into the next step,
+/// which is written afterwards; at the strip's end they are cut short, since the next strip may be another worker's.
 INLINE void NAME(pack_along)(const int form, const float *source, int64_t ld, int64_t width, int64_t stride,
-                             int64_t count, float *out) {
-    const int64_t steps = steps_of(form, count), size = steps * stride;
+                             int64_t steps, int64_t count, float *out) {
+    const int64_t size = steps * stride;
     for (int64_t i0 = 0; i0 < stride; i0 += 16) {
         int64_t rest = width - i0;
         for (int64_t step = 0; step < steps; step += 16) {
@@ -183,9 +179,9 @@ INLINE void NAME(pack_block)(const int form, const mr_gemm_product *p, bool of_a
         for (int64_t i = begin; i < end; i += tile, out += pitch) {
             const int64_t width = end - i < tile ? end - i : tile;
             if (of_a)
-                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_M, kc, out);
+                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_M, last, kc, out);
             else
-                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_N, kc, out);
+                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_N, last, kc, out);
         }
         return;
     }
@@ -229,15 +225,16 @@ INLINE void NAME(step)(const int form, const int tile_rows, const float *a, cons
 #pragma clang loop unroll(full)
     for (int i = 0; i < tile_rows; i++) {
         f16 av = set16(a[i]);
-        for (int j = 0; j < TILE_V; j++) sum[i][j] = form == PAIRS ? dot16(av, bv[j], sum[i][j]) : fma16(av, bv[j], sum[i][j]);
+        for (int j = 0; j < TILE_V; j++)
+            sum[i][j] = form == PAIRS ? dot16(av, bv[j], sum[i][j]) : fma16(av, bv[j], sum[i][j]);
     }
 }
 
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
-/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of it
-/// go to C, whole vectors directly, edges by way of a buffer.
-INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_product *p, const float *a, const float *b, float *c,
-                       const float *base, int64_t ldbase, const float *bias, int64_t rows, int64_t columns) {
+/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of
+/// it go to C, whole vectors directly, edges by way of a buffer.
+INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_product *p, const float *a, const float *b,
+                       float *c, const float *base, int64_t ldbase, const float *bias, int64_t rows, int64_t columns) {
     const int64_t ldc = p->of.ldc;
     const bool whole = rows == tile_rows && columns == TILE_N;
     for (int64_t block = 0; block < p->blocks; block++) {
@@ -277,13 +274,17 @@ INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_produc
     }
     if (bias == NULL) return;
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j += 16)
-            store_row(c + i * ldc + j, load_row(c + i * ldc + j, columns - j) + load_row(bias + j, columns - j), columns - j);
+        for (int64_t j = 0; j < columns; j += 16) {
+            float *to = c + i * ldc + j;
+            store_row(to, load_row(to, columns - j) + load_row(bias + j, columns - j), columns - j);
+        }
 }
 
 /// One tile of C, with the lowest register tile that holds its rows: fewer than usual are the last rows of a matrix, or the
 /// only one when a model generates text.
-static __attribute__((noinline)) void NAME(tile_at)(const mr_gemm_product *p, const float *a, const float *b, int64_t row, int64_t column) {
+static __attribute__((noinline)) void NAME(tile_at)(const mr_gemm_product *p, const float *a, const float *b, int64_t row,
+                                                    int64_t column) {
+    enum { FORM = MR_ISA_HAS_DOT ? PAIRS : FLOATS };
     const mr_product *of = &p->of;
     const int64_t rows = of->m - row < TILE_M ? of->m - row : TILE_M;
     const int64_t columns = of->n - column < TILE_N ? of->n - column : TILE_N;
@@ -292,25 +293,28 @@ static __attribute__((noinline)) void NAME(tile_at)(const mr_gemm_product *p, co
     const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
     if (rows > TILE_M / 2)
-        NAME(tile)(MR_ISA_HAS_DOT ? PAIRS : FLOATS, TILE_M, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, TILE_M, p, a, b, c, base, ldbase, bias, rows, columns);
     else if (rows > 2)
-        NAME(tile)(MR_ISA_HAS_DOT ? PAIRS : FLOATS, TILE_M / 2, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, TILE_M / 2, p, a, b, c, base, ldbase, bias, rows, columns);
     else if (rows == 2)
-        NAME(tile)(MR_ISA_HAS_DOT ? PAIRS : FLOATS, 2, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, 2, p, a, b, c, base, ldbase, bias, rows, columns);
     else
-        NAME(tile)(MR_ISA_HAS_DOT ? PAIRS : FLOATS, 1, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, 1, p, a, b, c, base, ldbase, bias, rows, columns);
 }
 
 /// One task: some rows and columns of C, through the blocks of k of the run. The task packs its own part of the other
 /// operand, which then stays in L2 while the shared strips pass.
 INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t task, int worker) {
     const int64_t own_tile = p->share_a ? TILE_N : TILE_M, shared_tile = p->share_a ? TILE_M : TILE_N;
-    int64_t first, last;
-    mr_gemm_own_tiles(p, task % p->own_tasks, &first, &last);
+    int64_t first = 0, last = mr_gemm_own_end(p, first);
+    for (int64_t before = task % p->own_tasks; before > 0; before--) {
+        first = last;
+        last = mr_gemm_own_end(p, first);
+    }
     const int64_t own_count = p->share_a ? p->of.n : p->of.m;
     const int64_t own = first * own_tile, own_end = last * own_tile < own_count ? last * own_tile : own_count;
     float *packed = mr_context_scratch(p->context, worker);
-    for (int64_t block = 0; block < p->blocks; block++) 
+    for (int64_t block = 0; block < p->blocks; block++)
         NAME(pack_block)(form, p, !p->share_a, block, 0, p->steps[block], own, own_end, packed);
 
     const int64_t begin = task / p->own_tasks * p->part_strips;

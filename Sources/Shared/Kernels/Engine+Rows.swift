@@ -122,26 +122,24 @@ extension Engine {
         precondition(
             c > 0 && table.count % c == 0 && rows.count == ids.count * c,
             "embedding of \(ids.count) ids of width \(c): \(rows.count) floats from a table of \(table.count)")
+        checkIDs(ids, table, c)
+    }
+
+    private func checkIDs(_ ids: View<UInt32>, _ table: Tensor, _ c: Int) {
         let known = table.count / c
         for i in 0..<ids.count { precondition(ids[i] < known, "id \(ids[i]) in a table of \(known)") }
     }
 
     /// Rows `ids` of `table` (…, c) become 0.
     public func zero(rows ids: View<UInt32>, of table: Tensor, c: Int) {
-        check(ids, table, c)
+        checkIDs(ids, table, c)
         unsafe mr_zero_rows(context, Int64(ids.count), Int64(c), ids.pointer, table.pointer)
     }
 
     /// Rows `ids`, all different, of `table` (…, c) += those of `x`.
     public func add(rows ids: View<UInt32>, of x: Tensor, to table: Tensor, c: Int) {
-        check(ids, table, c)
+        checkIDs(ids, table, c)
         precondition(x.count == table.count, "adding rows of \(x.count) floats to \(table.count)")
         unsafe mr_add_rows(context, Int64(ids.count), Int64(c), ids.pointer, x.pointer, table.pointer)
-    }
-
-    private func check(_ ids: View<UInt32>, _ table: Tensor, _ c: Int) {
-        for index in 0..<ids.count {
-            precondition(Int(ids[index]) < table.count / c, "row \(ids[index]) of \(table.count / c)")
-        }
     }
 }

@@ -5,27 +5,30 @@ extension Naive {
     /// `accumulate` the base is `c` itself, else there is none.
     public static func gemm(
         m: Int, n: Int, k: Int, _ a: [Float], transposeA: Bool, _ b: [Float], transposeB: Bool, into c: inout [Float],
-        accumulate: Bool, bias: [Float]? = nil, period: Int,
-        precision: Precision = .fp32
+        accumulate: Bool, bias: [Float]? = nil, period: Int, precision: Precision = .fp32
     ) {
         let period = period == 0 ? max(k, 1) : period
         let (a, b) = precision == .bf16 ? (a.map(roundedToBF16), b.map(roundedToBF16)) : (a, b)
+        // Each block's steps of k in their order.
+        let blocks = stride(from: 0, to: k, by: period).flatMap { begin in
+            let end = min(begin + period, k)
+            return stride(from: begin, to: end, by: Engine.gemmBlock).map { block in
+                let steps = block..<min(block + Engine.gemmBlock, end)
+                return precision == .bf16 ? pairwise(steps) : Array(steps)
+            }
+        }
         for i in 0..<m {
             for j in 0..<n {
                 var result = accumulate ? c[i * n + j] : 0
                 var isFirst = !accumulate
-                for begin in stride(from: 0, to: k, by: period) {
-                    let end = min(begin + period, k)
-                    for block in stride(from: begin, to: end, by: Engine.gemmBlock) {
-                        var sum: Float = 0
-                        let steps = block..<min(block + Engine.gemmBlock, end)
-                        for l in precision == .bf16 ? pairwise(steps) : Array(steps) {
-                            sum.addProduct(
-                                transposeA ? a[l * m + i] : a[i * k + l], transposeB ? b[j * k + l] : b[l * n + j])
-                        }
-                        result = isFirst ? sum : result + sum
-                        isFirst = false
+                for block in blocks {
+                    var sum: Float = 0
+                    for l in block {
+                        sum.addProduct(
+                            transposeA ? a[l * m + i] : a[i * k + l], transposeB ? b[j * k + l] : b[l * n + j])
                     }
+                    result = isFirst ? sum : result + sum
+                    isFirst = false
                 }
                 c[i * n + j] = bias.map { result + $0[j] } ?? result
             }
