@@ -3,7 +3,7 @@
 
     scaling.py [--rounds N] [--steps N] [--quick]
 
-Needs a release build, clang and numpy. Prints a Markdown table for each. Every round runs each line of a table once, one after
+Needs a release build and clang. Prints a Markdown table for each. Every round runs each line of a table once, one after
 the other, and the processor's peak before each; medians over rounds, speed with the least and the most. Peak memory is what the
 system counted for the process (ru_maxrss), the largest of the rounds, beside the plan that train-step prints before it begins.
 --quick: smallest models and one round, to see that it works. Less than the Python that starts it (some 40 MB) ru_maxrss never

@@ -3,7 +3,7 @@
 
     steps.py [--rounds N] [--steps N] [--rows NAME…] [--peers torch,torch-compile,jax] [--bf16]
 
-Needs a release build, clang, numpy (for the ids) and, for the peers, torch, jax and optax (`make bench` brings them); a peer that
+Needs a release build, clang and, for the peers, torch, jax and optax (`make bench` brings them); a peer that
 is not there says "not run". PyTorch runs with its memory allocator tuned (GLIBC_TUNABLES below), which is worth up to a third to
 it. Every round starts each program anew, one after the other, and takes the median of its timed steps; the table has medians
 over rounds, ours with the least and the most. --bf16 measures both precisions, ours by `--precision bf16`. Nothing is gated: a

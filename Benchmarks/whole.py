@@ -1,9 +1,11 @@
-"""What `steps.py` and `scaling.py` share: a shape of GPT-2, a batch stream of random ids for it, and a run of train-step."""
+"""What `steps.py`, `scaling.py` and `memory.py` share: a shape of GPT-2, a batch stream of random ids, and a run of train-step."""
 
+import array
 import collections
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import statistics
@@ -17,7 +19,7 @@ WARM = 2  # steps that are not counted: compilation, first touch of memory
 
 # `steps` are the timed ones.
 Shape = collections.namedtuple("Shape", "name layers width heads vocabulary rows length steps")
-Run = collections.namedtuple("Run", "tokens_per_second peak_bytes plan_bytes")
+Run = collections.namedtuple("Run", "tokens_per_second peak_bytes plan_bytes activation_bytes")
 
 
 def parameters(s):
@@ -49,26 +51,27 @@ def peak():
     return float(made) if made else sys.exit("benchmark: the peak was not measured")
 
 
-def prepare(work, s):
-    """Writes BASE.batches and BASE.json, the stream and the configuration; returns BASE."""
-    import numpy
-
+def prepare(work, s, configuration=None):
+    """Writes BASE.batches and BASE.json, the stream and the configuration (of GPT-2 unless given); returns BASE."""
     base = pathlib.Path(work) / re.sub(r"\W", "-", s.name)
-    ids = numpy.random.default_rng(1).integers(0, s.vocabulary, s.rows * s.length * (s.steps + WARM + 1), numpy.uint16)
-    ids.tofile(f"{base}.u16")
+    ids = random.Random(1).choices(range(s.vocabulary), k=s.rows * s.length * (s.steps + WARM + 1))
+    with open(f"{base}.u16", "wb") as out:
+        array.array("H", ids).tofile(out)
     run([TOOLS / "tok-shard", "--format", "ids-u16", "--vocab-size", str(s.vocabulary), "--output", f"{base}.data", f"{base}.u16"])
     pack = [TOOLS / "tok-pack", "--rows", str(s.rows), "--length", str(s.length), "--limit", str(s.steps + WARM), f"{base}.data"]
     with open(f"{base}.batches", "wb") as out:
         subprocess.run(pack, stdout=out, check=True)
     with open(f"{base}.json", "w") as out:
-        json.dump({"model_type": "gpt2", "vocab_size": s.vocabulary, "n_embd": s.width, "n_layer": s.layers, "n_head": s.heads,
-                   "n_positions": s.length}, out)
+        json.dump(configuration or {
+            "model_type": "gpt2", "vocab_size": s.vocabulary, "n_embd": s.width, "n_layer": s.layers, "n_head": s.heads,
+            "n_positions": s.length,
+        }, out)
     return base
 
 
-def planned(text):
-    """Bytes of the plan that train-step prints before it begins: `train-step: memory 2.45 GB: …`."""
-    found = re.search(r"memory ([0-9.]+) ([kMGT]?)B:", text)
+def planned(text, what):
+    """Bytes of an amount in the plan that train-step prints before it begins: `train-step: memory 2.45 GB: …`."""
+    found = re.search(rf"{what} ([0-9.]+) ?([kMGT]?)B", text)
     return float(found[1]) * 1000 ** " kMGT".index(found[2] or " ") if found else None
 
 
@@ -91,4 +94,4 @@ def train(work, base, s, *options):
         return None
     # ru_maxrss counts KiB, on macOS bytes.
     peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Run(statistics.median(speeds[WARM:]), peak_bytes, planned(text))
+    return Run(statistics.median(speeds[WARM:]), peak_bytes, planned(text, "memory"), planned(text, "activations"))
