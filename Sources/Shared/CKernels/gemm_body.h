@@ -214,13 +214,31 @@ INLINE void NAME(pack_shared)(const int form, const mr_gemm_product *p, int64_t 
     }
 }
 
-/// One step of k. Strips come from L2: they are fetched 16 steps ahead of their use.
-INLINE void NAME(step)(const int form, const int tile_rows, const float *a, const float *b, f16 sum[TILE_M][TILE_V]) {
+/// Which operand of a tile is packed by the tile itself.
+enum { NEITHER, OF_A, OF_B };
+
+/// One step of k. Strips come from L2: they are fetched 16 steps ahead of their use. The operand that is packed on the way is
+/// read from `source`, its row in memory, and written to its strip; what comes AHEAD rows later is fetched to L2.
+INLINE void NAME(step)(const int form, const int packs, const int tile_rows, const float *a, const float *b,
+                       const float *source, int64_t ld, f16 sum[TILE_M][TILE_V]) {
+    enum { AHEAD = 24 };
     f16 bv[TILE_V];
-    __builtin_prefetch(a + 16 * TILE_M);
+    if (packs == OF_A) {
+        memcpy((float *)a, source, TILE_M * sizeof(float));
+        __builtin_prefetch(source + AHEAD * ld, 0, 2);
+        __builtin_prefetch(source + AHEAD * ld + TILE_M - 1, 0, 2);
+        a = source;
+    } else {
+        __builtin_prefetch(a + 16 * TILE_M);
+    }
     for (int j = 0; j < TILE_V; j++) {
-        bv[j] = load16(b + j * 16);
-        __builtin_prefetch(b + 16 * TILE_N + j * 16);
+        bv[j] = load16((packs == OF_B ? source : b) + j * 16);
+        if (packs == OF_B) {
+            store16((float *)b + j * 16, bv[j]);
+            __builtin_prefetch(source + AHEAD * ld + j * 16, 0, 2);
+        } else {
+            __builtin_prefetch(b + 16 * TILE_N + j * 16);
+        }
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < tile_rows; i++) {
@@ -233,8 +251,10 @@ INLINE void NAME(step)(const int form, const int tile_rows, const float *a, cons
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
 /// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of
 /// it go to C, whole vectors directly, edges by way of a buffer.
-INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_product *p, const float *a, const float *b,
-                       float *c, const float *base, int64_t ldbase, const float *bias, int64_t rows, int64_t columns) {
+INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, const mr_gemm_product *p, const float *a,
+                       const float *b, const float *source, float *c, const float *base, int64_t ldbase, const float *bias,
+                       int64_t rows, int64_t columns) {
+    const int64_t ld = packs == OF_A ? p->of.lda : packs == OF_B ? p->of.ldb : 0;
     const int64_t ldc = p->of.ldc;
     const bool whole = rows == tile_rows && columns == TILE_N;
     for (int64_t block = 0; block < p->blocks; block++) {
@@ -246,11 +266,12 @@ INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_produc
         int64_t k = 0;
         // What C is added to is fetched while there is time. A hint never faults, so edges need no care.
         if (base != NULL && block == 0)
-            for (; k < TILE_V * 16 && k < steps; k++, a += TILE_M, b += TILE_N) {
+            for (; k < TILE_V * 16 && k < steps; k++, a += TILE_M, b += TILE_N, source += ld) {
                 __builtin_prefetch(base + k % 16 * ldbase + k / 16 * 16, 1);
-                NAME(step)(form, tile_rows, a, b, sum);
+                NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
             }
-        for (; k < steps; k++, a += TILE_M, b += TILE_N) NAME(step)(form, tile_rows, a, b, sum);
+        for (; k < steps; k++, a += TILE_M, b += TILE_N, source += ld)
+            NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
         if (whole && base == NULL) {
 #pragma clang loop unroll(full)
             for (int i = 0; i < tile_rows; i++)
@@ -281,9 +302,9 @@ INLINE void NAME(tile)(const int form, const int tile_rows, const mr_gemm_produc
 }
 
 /// One tile of C, with the lowest register tile that holds its rows: fewer than usual are the last rows of a matrix, or the
-/// only one when a model generates text.
-static __attribute__((noinline)) void NAME(tile_at)(const mr_gemm_product *p, const float *a, const float *b, int64_t row,
-                                                    int64_t column) {
+/// only one when a model generates text. `packs` is not NEITHER for whole tiles of operands that panels hold as they are.
+INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float *a, const float *b, int64_t row,
+                          int64_t column) {
     enum { FORM = MR_ISA_HAS_DOT ? PAIRS : FLOATS };
     const mr_product *of = &p->of;
     const int64_t rows = of->m - row < TILE_M ? of->m - row : TILE_M;
@@ -292,15 +313,31 @@ static __attribute__((noinline)) void NAME(tile_at)(const mr_gemm_product *p, co
     const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
     const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
-    if (rows > TILE_M / 2)
-        NAME(tile)(FORM, TILE_M, p, a, b, c, base, ldbase, bias, rows, columns);
+    if (packs == OF_A)
+        NAME(tile)(FORM, packs, TILE_M, p, a, b, of->a + p->first_k * of->lda + row, c, base, ldbase, bias, rows, columns);
+    else if (packs == OF_B)
+        NAME(tile)(FORM, packs, TILE_M, p, a, b, of->b + p->first_k * of->ldb + column, c, base, ldbase, bias, rows, columns);
+    else if (rows > TILE_M / 2)
+        NAME(tile)(FORM, packs, TILE_M, p, a, b, a, c, base, ldbase, bias, rows, columns);
     else if (rows > 2)
-        NAME(tile)(FORM, TILE_M / 2, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, a, c, base, ldbase, bias, rows, columns);
     else if (rows == 2)
-        NAME(tile)(FORM, 2, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, 2, p, a, b, a, c, base, ldbase, bias, rows, columns);
     else
-        NAME(tile)(FORM, 1, p, a, b, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, 1, p, a, b, a, c, base, ldbase, bias, rows, columns);
 }
+
+#define TILE_FUNCTION(name, packs)                                                                                         \
+    static __attribute__((noinline)) void NAME(name)(const mr_gemm_product *p, const float *a, const float *b, int64_t row, \
+                                                     int64_t column) {                                                     \
+        NAME(tile_at)(packs, p, a, b, row, column);                                                                        \
+    }
+TILE_FUNCTION(tile_packing_neither, NEITHER)
+#if !MR_ISA_HAS_DOT
+TILE_FUNCTION(tile_packing_a, OF_A)
+TILE_FUNCTION(tile_packing_b, OF_B)
+#endif
+#undef TILE_FUNCTION
 
 /// One task: some rows and columns of C, through the blocks of k of the run. The task packs its own part of the other
 /// operand, which then stays in L2 while the shared strips pass.
@@ -314,20 +351,30 @@ INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t tas
     const int64_t own_count = p->share_a ? p->of.n : p->of.m;
     const int64_t own = first * own_tile, own_end = last * own_tile < own_count ? last * own_tile : own_count;
     float *packed = mr_context_scratch(p->context, worker);
-    for (int64_t block = 0; block < p->blocks; block++)
-        NAME(pack_block)(form, p, !p->share_a, block, 0, p->steps[block], own, own_end, packed);
-
     const int64_t begin = task / p->own_tasks * p->part_strips;
     const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
+    // Whole tiles of an operand that is only copied are packed by the tiles of the first strip, which compute meanwhile.
+    const bool on_the_way = form == FLOATS && !mr_gemm_runs_along_k(&p->of, !p->share_a)
+                            && p->shared_begin + (begin + 1) * shared_tile <= p->shared_end;
+    const int64_t whole = on_the_way ? own_end / own_tile : first;  // tiles first ..< whole are packed so
+    for (int64_t block = 0; block < p->blocks; block++)
+        NAME(pack_block)(form, p, !p->share_a, block, 0, p->steps[block], whole * own_tile, own_end,
+                         packed + (whole - first) * own_tile * p->depth);
+
     for (int64_t strip = begin; strip < end; strip++) {
         const float *shared = p->shared + strip * shared_tile * p->depth;
         const int64_t at = p->shared_begin + strip * shared_tile;
         for (int64_t tile = first; tile < last; tile++) {
             const float *mine = packed + (tile - first) * own_tile * p->depth;
-            if (p->share_a)
-                NAME(tile_at)(p, shared, mine, at, tile * own_tile);
-            else
-                NAME(tile_at)(p, mine, shared, tile * own_tile, at);
+            const float *a = p->share_a ? shared : mine, *b = p->share_a ? mine : shared;
+            const int64_t row = p->share_a ? at : tile * own_tile, column = p->share_a ? tile * own_tile : at;
+#if !MR_ISA_HAS_DOT
+            if (strip == begin && tile < whole) {
+                (p->share_a ? NAME(tile_packing_b) : NAME(tile_packing_a))(p, a, b, row, column);
+                continue;
+            }
+#endif
+            NAME(tile_packing_neither)(p, a, b, row, column);
         }
     }
 }
