@@ -349,7 +349,7 @@ INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t tas
         last = mr_gemm_own_end(p, first);
     }
     const int64_t own_count = p->share_a ? p->of.n : p->of.m;
-    const int64_t own = first * own_tile, own_end = last * own_tile < own_count ? last * own_tile : own_count;
+    const int64_t own_end = last * own_tile < own_count ? last * own_tile : own_count;
     float *packed = mr_context_scratch(p->context, worker);
     const int64_t begin = task / p->own_tasks * p->part_strips;
     const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
