@@ -5,7 +5,8 @@
 #   Benchmarks/kernels.sh --peak [--threads N]    only the processor's peak, GFLOP/s
 #
 # Threads: every CPU unless told. MILLRACE_ISA=avx2 chooses the instruction set; MILLRACE_BENCH_CPU_TIME=1 counts CPU time, for
-# --threads 1 on a busy machine. --precision is of the products. Needs clang, and libdnnl-dev and libopenblas0-pthread for the rivals (.ci/setup --bench).
+# --threads 1 on a busy machine. --precision is of the products. Needs clang, and libdnnl-dev and libopenblas0-pthread for
+# the rivals (.ci/setup --bench).
 # It compiles the C sources of CKernels as the package does, once, into .build/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."

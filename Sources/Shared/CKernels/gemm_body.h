@@ -313,18 +313,17 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
     const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
     const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
-    if (packs == OF_A)
-        NAME(tile)(FORM, packs, TILE_M, p, a, b, of->a + p->first_k * of->lda + row, c, base, ldbase, bias, rows, columns);
-    else if (packs == OF_B)
-        NAME(tile)(FORM, packs, TILE_M, p, a, b, of->b + p->first_k * of->ldb + column, c, base, ldbase, bias, rows, columns);
-    else if (rows > TILE_M / 2)
-        NAME(tile)(FORM, packs, TILE_M, p, a, b, a, c, base, ldbase, bias, rows, columns);
+    const float *source = packs == OF_A   ? of->a + p->first_k * of->lda + row
+                          : packs == OF_B ? of->b + p->first_k * of->ldb + column
+                                          : a;  // not read
+    if (packs != NEITHER || rows > TILE_M / 2)
+        NAME(tile)(FORM, packs, TILE_M, p, a, b, source, c, base, ldbase, bias, rows, columns);
     else if (rows > 2)
-        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, a, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, rows, columns);
     else if (rows == 2)
-        NAME(tile)(FORM, packs, 2, p, a, b, a, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, 2, p, a, b, source, c, base, ldbase, bias, rows, columns);
     else
-        NAME(tile)(FORM, packs, 1, p, a, b, a, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, 1, p, a, b, source, c, base, ldbase, bias, rows, columns);
 }
 
 #define TILE_FUNCTION(name, packs)                                                                                         \
