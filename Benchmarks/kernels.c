@@ -80,6 +80,8 @@ int main(int count, char **arguments) {
         print_attention(&of);
         printf("\n");
         print_passes(&of);
+        printf("\n");
+        print_activations(&of);
     }
     mr_context_destroy(of.context);
     return 0;

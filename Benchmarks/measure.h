@@ -57,5 +57,7 @@ void multiply_onednn_bf16(mr_context *context, const mr_product *product);
 /// passes.c: attention beside its arithmetic, and what moves memory beside copies and reads.
 void print_attention(const measurement *of);
 void print_passes(const measurement *of);
+/// What GELU costs inside a product.
+void print_activations(const measurement *of);
 
 #endif

@@ -117,12 +117,6 @@ static void cross_entropy(workload *w) {
     mr_cross_entropy(w->context, TOKENS, VOCABULARY, VOCABULARY, w->arrays[0], w->targets, w->weights, w->losses, true);
 }
 
-static void gelu_forward(workload *w) { mr_gelu_forward(w->context, w->n, w->arrays[0], w->arrays[1]); }
-
-static void gelu_backward(workload *w) {
-    mr_gelu_backward(w->context, w->n, w->arrays[0], w->arrays[1], w->arrays[2]);
-}
-
 typedef struct {
     const char *name;
     int64_t n;
@@ -157,14 +151,38 @@ static void measure_pass(const measurement *of, const pass *p) {
 }
 
 void print_passes(const measurement *of) {
-    enum { LARGE = 1 << 25, HIDDEN = TOKENS * 3072 };  // LARGE: 128 MiB an array
+    enum { LARGE = 1 << 25 };  // 128 MiB an array
     static const pass passes[] = {
         {"AdamW, 32 Mi parameters", LARGE, 4, 3, adamw},
         {"gradient norm, 32 Mi", LARGE, 1, 0, gradient_norm},
         {"cross-entropy and gradient, 1024 x 50304", (int64_t)TOKENS * VOCABULARY, 1, 1, cross_entropy},
-        {"GELU forward, 1024 x 3072", HIDDEN, 1, 1, gelu_forward},
-        {"GELU backward, 1024 x 3072", HIDDEN, 2, 1, gelu_backward},
     };
     printf("| pass | MB moved | ms | GB/s | bandwidth, GB/s | memory floor, ms | ratio |\n|---|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) measure_pass(of, &passes[i]);
+}
+
+// MARK: what an activation adds to its product
+
+void print_activations(const measurement *of) {
+    enum { HIDDEN = 3072, WIDTH = 768, KINDS = 3 };
+    static const char *const names[KINDS] = {"none", "GELU", "GELU backward"};
+    float *a = take(of->context, TOKENS * WIDTH), *b = take(of->context, WIDTH * HIDDEN);
+    float *c = take(of->context, TOKENS * HIDDEN), *other = take(of->context, TOKENS * HIDDEN);
+    double times[KINDS][MOST_ROUNDS];
+    for (int round = -1; round < of->rounds; round++)  // round -1 warms up
+        for (int kind = 0; kind < KINDS; kind++) {
+            const mr_product product = {.m = TOKENS, .n = HIDDEN, .k = WIDTH, .a = a, .b = b, .lda = WIDTH, .ldb = HIDDEN,
+                                        .c = c, .ldc = HIDDEN, .activation = (mr_activation)kind, .other = other,
+                                        .ldother = HIDDEN};
+            const double begin = seconds();
+            mr_gemm(of->context, &product);
+            if (round >= 0) times[kind][round] = seconds() - begin;
+        }
+    printf("| product 1024 x 3072 x 768 and | ms | more than alone, ms |\n|---|--:|--:|\n");
+    const double alone = median(times[0], of->rounds);
+    for (int kind = 0; kind < KINDS; kind++) {
+        const double time = median(times[kind], of->rounds);
+        printf("| %s | %.2f | %.2f |\n", names[kind], time * 1e3, (time - alone) * 1e3);
+    }
+    free(a), free(b), free(c), free(other);
 }

@@ -51,6 +51,44 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
         }
     }
 
+    /// Whole tiles and edges, sums of one run of blocks and of several, and no sum at all; the other matrix strided.
+    @Test(arguments: InstructionSet.supported, [1, 2])
+    func activationsFollowTheProduct(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        for (m, n, k) in [(7, 13, 33), (33, 70, 300), (1, 40, 20), (28, 64, 4200), (3, 5, 0)] {
+            let (a, b, bias) = (noise(m * k, 1), noise(k * n, 2), noise(n, 4))
+            for (precision, transposeB) in [(Precision.fp32, false), (.fp32, true), (.bf16, false)] {
+                let what = "\(m) \(n) \(k) \(precision) \(transposeB)"
+                var product = [Float](repeating: 0, count: m * n)
+                Naive.gemm(
+                    m: m, n: n, k: k, a, transposeA: false, b, transposeB: transposeB, into: &product,
+                    accumulate: false, bias: bias, period: 0, precision: precision)
+                let stride = n + 3
+                func multiply(_ activation: (Matrix) -> Activation, _ other: Tensor) -> Tensor {
+                    let c = Tensor(zeroed: m * n)
+                    engine.gemm(
+                        Matrix(Tensor(a), rows: m, columns: k),
+                        Matrix(Tensor(b), rows: transposeB ? n : k, columns: transposeB ? k : n),
+                        transposeB: transposeB, into: Matrix(c, rows: m, columns: n), bias: Tensor(bias),
+                        precision: precision, activation: activation(Matrix(other, rows: m, columns: n, stride: stride))
+                    )
+                    return c
+                }
+                let before = noise(m * stride, 5)
+                let activated = Tensor(before)
+                expectEqual(multiply(Activation.gelu(into:), activated).array, product, what)
+                var expected = before
+                for (i, x) in Naive.gelu(product).enumerated() { expected[i / n * stride + i % n] = x }
+                expectEqual(activated.array, expected, what)
+                let x = (0..<m * n).map { before[$0 / n * stride + $0 % n] }
+                let read = Tensor(before)
+                expectEqual(
+                    multiply(Activation.geluBackward(of:), read).array, Naive.geluBackward(x, dout: product), what)
+                expectEqual(read.array, before, what)
+            }
+        }
+    }
+
     @Test(arguments: InstructionSet.supported)
     func stridedMatrices(set: InstructionSet) throws {
         let engine = try Engine(threads: 2, instructionSet: set)
@@ -157,9 +195,18 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
         #expect(product([.greatestFiniteMagnitude], [1]) == .infinity && product([-.infinity], [2]) == -.infinity)
         #expect(product([.nan], [1]).isNaN && product([Float(bitPattern: 0x7FFF_FFFF)], [1]).isNaN)
         #expect(product([.leastNonzeroMagnitude * 1024], [0x1p100]) == 0)
+        // The largest subnormal number is nearest to 2^-126, and zero all the same.
+        #expect(product([Float.leastNormalMagnitude.nextDown], [0x1p126]) == 0)
         #expect(product([0x1p-70], [0x1p-70]) == 0 && product([0x1p-63], [0x1p-63]) == 0x1p-126)
         // The second of a pair is added first: 1 − 2^24 + 2^24, where 1 + 2^24 would have lost the 1.
         #expect(product([1, 0, 1, 1], [1, 0, 0x1p24, -0x1p24]) == 1)
+        // Not in activations: σ is subnormal here.
+        let (x, activated) = (Tensor(zeroed: 1), Tensor(zeroed: 1))
+        engine.gemm(
+            Matrix(Tensor([1, 1]), rows: 1, columns: 2), Matrix(Tensor([-10, -0.03125]), rows: 2, columns: 1),
+            into: Matrix(x, rows: 1, columns: 1), precision: .bf16,
+            activation: .gelu(into: Matrix(activated, rows: 1, columns: 1)))
+        #expect(x[0] == -10.03125 && activated[0] < 0 && activated.array == Naive.gelu([-10.03125]))
         // What other products in fp32 do with subnormal numbers is not changed by it.
         let c = Tensor(zeroed: 1)
         engine.gemm(

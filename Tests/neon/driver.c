@@ -27,15 +27,18 @@ static uint64_t gemm(mr_context *context) {
         for (int flags = 0; flags < 16; flags++) {
             const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
             const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
-            float *a = noise(m * k, 1), *b = noise(k * n, 2), *c = noise(m * n, 3);
+            float *a = noise(m * k, 1), *b = noise(k * n, 2), *c = noise(m * n, 3), *other = noise(m * n, 4);
             const mr_product product = {
                 .transpose_a = ta, .transpose_b = tb, .m = m, .n = n, .k = k, .period = accumulate ? 64 : 0, .a = a,
                 .b = b, .lda = ta ? m : k, .ldb = tb ? k : n, .base = accumulate ? c : NULL, .ldbase = n,
                 .bias = s % 2 ? b : NULL, .c = c, .ldc = n, .precision = flags & 8 ? MR_BF16 : MR_FP32,
+                .activation = s == 1 ? MR_GELU : s == 2 ? MR_GELU_BACKWARD : MR_NO_ACTIVATION, .other = other,
+                .ldother = n,
             };
             mr_gemm(context, &product);
             sum = checksum(c, (size_t)(m * n) * sizeof *c, sum);
-            free(a), free(b), free(c);
+            sum = checksum(other, (size_t)(m * n) * sizeof *other, sum);
+            free(a), free(b), free(c), free(other);
         }
     return sum;
 }
@@ -79,10 +82,6 @@ static uint64_t rows(mr_context *context) {
     mr_head_norm_backward(context, n, 2, c / 2, 7, dx, c, w, heads, y, c, dw);
     sum = checksum(y, (size_t)(n * c) * sizeof *y, sum);
     sum = checksum(dw, (size_t)c * sizeof *dw, sum);
-    mr_gelu_forward(context, n * c, x, y);
-    mr_gelu_backward(context, n * c, x, dy, dx);
-    sum = checksum(y, (size_t)(n * c) * sizeof *y, sum);
-    sum = checksum(dx, (size_t)(n * c) * sizeof *dx, sum);
     free(b), free(mean), free(db), free(heads);
     mr_swiglu_forward(context, n, c / 2, x, y);
     sum = checksum(y, (size_t)(n * c / 2) * sizeof *y, sum);

@@ -90,23 +90,7 @@ static __attribute__((noinline)) void NAME(product_of_columns)(int64_t rows, int
     product(rows, lanes, depth, a, 1, a_step, b, b_step, c, c_row, accumulate);
 }
 
-// MARK: transposition
-
-INLINE void transpose16(f16 r[16]) {
-    // Four perfect shuffles of the 16 × 16 elements bring row i, column j to row j, column i.
-#pragma clang loop unroll(full)
-    for (int round = 0; round < 4; round++) {
-        f16 t[16];
-#pragma clang loop unroll(full)
-        for (int i = 0; i < 8; i++) {
-            t[2 * i] = __builtin_shufflevector(r[i], r[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-            t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30,
-                                                   15, 31);
-        }
-#pragma clang loop unroll(full)
-        for (int i = 0; i < 16; i++) r[i] = t[i];
-    }
-}
+// MARK: heads and vectors of lanes
 
 /// transposed[d][lane] (`lanes` apart) = scale · x[lane][d]; lanes from `count` up to a multiple of 16 are 0, and so
 /// are the rows between d and its multiple of 16. `rows`, unless NULL, takes x itself, rows padded to that multiple.

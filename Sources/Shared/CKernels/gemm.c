@@ -57,22 +57,23 @@ static const mr_gemm_kernels *bf16_kernels(mr_context *context) {
 }
 
 /// C of a product of nothing.
-static void finish_empty(const mr_product *of) {
+static void finish_empty(const mr_product *of, const mr_gemm_kernels *kernels) {
     for (int64_t i = 0; i < of->m; i++)
         for (int64_t j = 0; j < of->n; j++) {
             const float start = of->base ? of->base[i * of->ldbase + j] : 0.0f;
             of->c[i * of->ldc + j] = of->bias ? start + of->bias[j] : start;
         }
+    if (of->activation != MR_NO_ACTIVATION) kernels->activate(of, 0, 0, of->m, of->n);
 }
 
 void mr_gemm(mr_context *context, const mr_product *of) {
     if (of->m <= 0 || of->n <= 0) return;
-    if (of->k <= 0) {
-        finish_empty(of);
-        return;
-    }
     const mr_gemm_kernels *kernels =
         of->precision == MR_BF16 ? bf16_kernels(context) : MR_KERNELS(mr_gemm_kernels, context);
+    if (of->k <= 0) {
+        finish_empty(of, kernels);
+        return;
+    }
     mr_gemm_product p = {.context = context, .of = *of, .share_a = of->m < of->n, .shared = mr_context_panel(context)};
     if (p.of.period <= 0 || p.of.period > of->k) p.of.period = of->k;
     const int64_t own_count = p.share_a ? of->n : of->m, own_tile = p.share_a ? kernels->tile_n : kernels->tile_m;

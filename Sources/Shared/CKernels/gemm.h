@@ -57,6 +57,8 @@ typedef struct {
     int64_t numbers;         // numbers along k that a step of a panel holds
     void (*pack_shared)(void *product, int64_t task, int worker);
     void (*multiply)(void *product, int64_t task, int worker);
+    /// Applies the activation to a part of C.
+    void (*activate)(const mr_product *of, int64_t row, int64_t column, int64_t rows, int64_t columns);
 } mr_gemm_kernels;
 
 extern const mr_gemm_kernels mr_gemm_kernels_scalar, mr_gemm_kernels_avx2, mr_gemm_kernels_avx512,

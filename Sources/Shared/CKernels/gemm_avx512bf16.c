@@ -42,7 +42,7 @@ bool mr_bf16_dots_are_faster(void) {
 
 bool mr_bf16_dots_are_exact(void) {
     bool exact = true;
-    const uint64_t before = begin_flushing();
+    const uint64_t before = set_flushing(true);
     for (uint32_t round = 0, state = 1; round < 64; round++) {
         uint32_t a[16], b[16];
         float sum[16], dots[16], chain[16];
@@ -62,7 +62,7 @@ bool mr_bf16_dots_are_exact(void) {
         store16(chain, fma16(low_x, low_y, fma16(high_x, high_y, load16(sum))));
         if (memcmp(dots, chain, sizeof dots) != 0) exact = false;
     }
-    end_flushing(before);
+    restore_flushing(before);
     return exact;
 }
 #include "isa_end.h"

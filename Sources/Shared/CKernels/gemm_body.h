@@ -2,6 +2,8 @@
 // as the register tile, the tile's sums stay in registers for a whole block of k. TILE_M and TILE_V (vectors of 16
 // across) come from the including file. Every sum starts at zero and runs over k in order; lanes run across columns.
 
+#include "math_body.h"
+
 enum { TILE_N = TILE_V * 16 };
 
 #if MR_ISA_HAS_DOT
@@ -12,23 +14,25 @@ INLINE f16 dot16(f16 a, f16 b, f16 sum) { return (f16)_mm512_dpbf16_ps((__m512)s
 #define dot16(a, b, sum) (sum)
 #endif
 
-/// Makes this thread take subnormal numbers for zero and give zero for them; returns what to restore.
-INLINE uint64_t begin_flushing(void) {
+/// Makes this thread take subnormal numbers for zero and give zero for them, or not; returns what to restore.
+INLINE uint64_t set_flushing(bool flushes) {
 #if defined(__x86_64__)
     const uint32_t before = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(before | 0x8040);
+    __builtin_ia32_ldmxcsr(flushes ? before | 0x8040 : before & ~0x8040u);
     return before;
 #elif defined(__aarch64__)
+    const uint64_t bit = 1 << 24;
     uint64_t before;
     __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | 1 << 24));
+    __asm__ volatile("msr fpcr, %0" : : "r"(flushes ? before | bit : before & ~bit));
     return before;
 #else
+    (void)flushes;
     return 0;
 #endif
 }
 
-INLINE void end_flushing(uint64_t before) {
+INLINE void restore_flushing(uint64_t before) {
 #if defined(__x86_64__)
     __builtin_ia32_ldmxcsr((uint32_t)before);
 #elif defined(__aarch64__)
@@ -38,54 +42,38 @@ INLINE void end_flushing(uint64_t before) {
 #endif
 }
 
-/// Transposes 16 × 16: out[j] lane i = in[i] lane j.
-INLINE void NAME(transpose16)(f16 r[16]) {
-    f16 t[16];
-    // Pairs of rows at distance d swap the halves of each group of 2d lanes: d = 1, 2, 4, 8.
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-        t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-    }
-    for (int g = 0; g < 16; g += 4)
-        for (int i = g; i < g + 2; i++) {
-            r[i] = __builtin_shufflevector(t[i], t[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-            r[i + 2] = __builtin_shufflevector(t[i], t[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
-        }
-    for (int g = 0; g < 16; g += 8)
-        for (int i = g; i < g + 4; i++) {
-            t[i] = __builtin_shufflevector(r[i], r[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-            t[i + 4] = __builtin_shufflevector(r[i], r[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-        }
-    for (int i = 0; i < 8; i++) {
-        r[i] = __builtin_shufflevector(t[i], t[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        r[i + 8] = __builtin_shufflevector(t[i], t[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    }
-}
-
 // MARK: what a panel holds
 
 /// How a panel holds operands. A step of a panel is what one turn of the inner loop takes of an outer index: a float; or, of
 /// operands in bf16, floats with the two of each pair exchanged, or a pair in one word, the second in the upper half.
 enum { FLOATS, EXCHANGED, PAIRS };
 
-#if MR_ISA_HAS_DOT
-enum { BF16_FORM = PAIRS };
-#else
-enum { BF16_FORM = EXCHANGED };
-#endif
-
-/// Rounded to bf16, to nearest, ties to even; what is not a number stays so.
+/// Rounded to bf16, to nearest, ties to even; subnormal numbers become zero and what is not a number stays so.
 INLINE f16 rounded16(f16 x) {
     const i16 bits = (i16)x;
     const i16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & (int32_t)0xffff0000, odd = x != x;
-    return (f16)((odd & (bits | 0x400000) & (int32_t)0xffff0000) | (~odd & rounded));
+    const i16 normal = (bits & 0x7f800000) != 0;
+    return (f16)((odd & (bits | 0x400000) & (int32_t)0xffff0000) | (~odd & normal & rounded));
 }
 
-/// Two rounded numbers in each word.
+#if MR_ISA_HAS_DOT
+enum { BF16_FORM = PAIRS };
+
+/// 32 numbers, rounded as rounded16 does (Intel SDM, VCVTNE2PS2BF16), in 16 words, two neighbours in each.
+INLINE f16 neighbours16(f16 first, f16 second) { return (f16)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first); }
+
+/// The same with a number of each in every word.
 INLINE f16 paired16(f16 first, f16 second) {
-    typedef uint32_t u16 __attribute__((vector_size(64)));
-    return (f16)(((u16)rounded16(first) >> 16) | (u16)rounded16(second));
+    typedef int16_t s32 __attribute__((vector_size(64)));
+    const s32 x = (s32)neighbours16(first, second);
+    return (f16)__builtin_shufflevector(x, x, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11,
+                                        27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
+#else
+enum { BF16_FORM = EXCHANGED };
+#define neighbours16(first, second) (first)
+#define paired16(first, second) (first)
+#endif
 
 /// 16 steps from `step` on of a row that runs along k and has `count` numbers.
 INLINE f16 along16(const int form, const float *row, int64_t step, int64_t count) {
@@ -102,9 +90,7 @@ INLINE f16 along16(const int form, const float *row, int64_t step, int64_t count
         x[half] = rest >= 16 ? load16(row + 2 * step + 16 * half)
                              : load_partial(row + 2 * step + 16 * half, rest > 0 ? rest : 0, 0);
     }
-    return paired16(
-        __builtin_shufflevector(x[0], x[1], 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
-        __builtin_shufflevector(x[0], x[1], 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+    return neighbours16(x[0], x[1]);
 }
 
 /// 16 outer indices of one step, `rest` of which exist, from `count` rows that run across.
@@ -122,17 +108,17 @@ INLINE f16 across16(const int form, const float *source, int64_t ld, int64_t ste
 
 /// Packs `width` (≤ stride) outer indices of `steps` steps into out[step · stride + i] from rows of `count` numbers that
 /// run along k, `ld` apart. The rest of a strip is zero. Stores of 16 lanes at a stride below 16 spill into the next step,
-/// which is written afterwards; at the strip's end they are cut short, since the next strip may be another worker's.
+/// which is written afterwards; at the strip's end, `size` floats from `out` on, they are cut short, since the next strip may
+/// be another worker's.
 INLINE void NAME(pack_along)(const int form, const float *source, int64_t ld, int64_t width, int64_t stride,
-                             int64_t steps, int64_t count, float *out) {
-    const int64_t size = steps * stride;
+                             int64_t steps, int64_t count, float *out, int64_t size) {
     for (int64_t i0 = 0; i0 < stride; i0 += 16) {
         int64_t rest = width - i0;
         for (int64_t step = 0; step < steps; step += 16) {
             f16 r[16];
             for (int i = 0; i < 16; i++)
                 r[i] = i >= rest ? set16(0) : along16(form, source + (i0 + i) * ld, step, count);
-            NAME(transpose16)(r);
+            transpose16(r);
             float *to = out + step * stride + i0;
             if (steps - step >= 16 && size - ((step + 15) * stride + i0) >= 16) {
                 for (int j = 0; j < 16; j++) store16(to + j * stride, r[j]);
@@ -179,9 +165,9 @@ INLINE void NAME(pack_block)(const int form, const mr_gemm_product *p, bool of_a
         for (int64_t i = begin; i < end; i += tile, out += pitch) {
             const int64_t width = end - i < tile ? end - i : tile;
             if (of_a)
-                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_M, last, kc, out);
+                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_M, last, kc, out, last * TILE_M);
             else
-                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_N, last, kc, out);
+                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_N, last, kc, out, last * TILE_N);
         }
         return;
     }
@@ -214,29 +200,72 @@ INLINE void NAME(pack_shared)(const int form, const mr_gemm_product *p, int64_t 
     }
 }
 
-/// Which operand of a tile is packed by the tile itself.
-enum { NEITHER, OF_A, OF_B };
+/// Applies the activation to `rows` × `columns` of C.
+static __attribute__((noinline)) void NAME(activate)(const mr_product *of, int64_t row, int64_t column, int64_t rows,
+                                                     int64_t columns) {
+    for (int64_t i = row; i < row + rows; i++)
+        for (int64_t j = column; j < column + columns; j += 16) {
+            const int64_t left = column + columns - j;
+            float *c = of->c + i * of->ldc + j, *other = of->other + i * of->ldother + j;
+            const f16 x = load_row(c, left);
+            if (of->activation == MR_GELU)
+                store_row(other, gelu16(x), left);
+            else
+                store_row(c, x * gelu_slope16(load_row(other, left)), left);
+        }
+}
+
+/// Which operand of a tile is packed by the tile itself, and how its rows run.
+enum { NEITHER, ACROSS_A, ACROSS_B, ALONG_A, ALONG_B };
+
+#if MR_ISA_HAS_DOT
+/// The first `count` of 16 numbers of a row, and no access behind them.
+INLINE f16 load_first(const int count, const float *p) {
+    return (f16)_mm512_maskz_loadu_ps((__mmask16)((1 << count) - 1), p);
+}
+INLINE void store_first(const int count, float *p, f16 x) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1 << count) - 1), (__m512)x);
+}
+#else
+#define load_first(count, p) load16(p)
+#define store_first(count, p, x) store16(p, x)
+#endif
 
 /// One step of k. Strips come from L2: they are fetched 16 steps ahead of their use. The operand that is packed on the way is
-/// read from `source`, its row in memory, and written to its strip; what comes AHEAD rows later is fetched to L2.
+/// read from `source`, its row in memory (or pair of rows), and written to its strip; what comes AHEAD rows later is fetched
+/// to L2.
 INLINE void NAME(step)(const int form, const int packs, const int tile_rows, const float *a, const float *b,
                        const float *source, int64_t ld, f16 sum[TILE_M][TILE_V]) {
     enum { AHEAD = 24 };
+    _Alignas(64) float lanes[16];
     f16 bv[TILE_V];
-    if (packs == OF_A) {
-        memcpy((float *)a, source, TILE_M * sizeof(float));
-        __builtin_prefetch(source + AHEAD * ld, 0, 2);
-        __builtin_prefetch(source + AHEAD * ld + TILE_M - 1, 0, 2);
-        a = source;
+    if (packs == ACROSS_A) {
+        for (int row = 0; row < (form == PAIRS ? 2 : 1); row++) {
+            __builtin_prefetch(source + (AHEAD + row) * ld, 0, 2);
+            __builtin_prefetch(source + (AHEAD + row) * ld + TILE_M - 1, 0, 2);
+        }
+        if (form == PAIRS) {
+            // By way of `lanes`, because what a masked store has written is slow to read.
+            const f16 pairs = paired16(load_first(TILE_M, source), load_first(TILE_M, source + ld));
+            store_first(TILE_M, (float *)a, pairs);
+            store16(lanes, pairs);
+            a = lanes;
+        } else {
+            memcpy((float *)a, source, TILE_M * sizeof(float));
+            a = source;
+        }
     } else {
         __builtin_prefetch(a + 16 * TILE_M);
     }
     for (int j = 0; j < TILE_V; j++) {
-        bv[j] = load16((packs == OF_B ? source : b) + j * 16);
-        if (packs == OF_B) {
+        if (packs == ACROSS_B) {
+            bv[j] = load16(source + j * 16);
+            if (form == PAIRS) bv[j] = paired16(bv[j], load16(source + ld + j * 16));
             store16((float *)b + j * 16, bv[j]);
-            __builtin_prefetch(source + AHEAD * ld + j * 16, 0, 2);
+            for (int row = 0; row < (form == PAIRS ? 2 : 1); row++)
+                __builtin_prefetch(source + (AHEAD + row) * ld + j * 16, 0, 2);
         } else {
+            bv[j] = load16(b + j * 16);
             __builtin_prefetch(b + 16 * TILE_N + j * 16);
         }
     }
@@ -248,13 +277,33 @@ INLINE void NAME(step)(const int form, const int packs, const int tile_rows, con
     }
 }
 
+/// Packs the 16 steps from `step` on of a whole tile's strip, whose operand's rows run along k, and fetches what comes AHEAD
+/// steps later: of the same rows, or, at their end, of the next tile's.
+INLINE void NAME(pack_chunk)(const int form, const mr_gemm_product *p, bool of_a, int64_t block, int64_t step,
+                             const float *source, float *out) {
+    enum { AHEAD = 48 };
+    const int64_t ld = of_a ? p->of.lda : p->of.ldb, tile = of_a ? TILE_M : TILE_N, numbers = form == PAIRS ? 2 : 1;
+    const int64_t at = step * numbers, steps = p->steps[block];
+    int64_t next = p->k_at[block] + at + AHEAD * numbers;
+    const float *ahead = source + next;
+    if (next >= p->length) ahead += tile * ld - p->length;
+#pragma clang loop unroll(disable)
+    for (int64_t i = 0; i < tile; i++, ahead += ld) {
+        __builtin_prefetch(ahead, 0, 2);
+        if (form == PAIRS) __builtin_prefetch(ahead + 16, 0, 2);
+    }
+    NAME(pack_along)(form, source + p->k_at[block] + at, ld, tile, tile, steps - step < 16 ? steps - step : 16,
+                     p->kc[block] - at, out, (steps - step) * tile);
+}
+
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
 /// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of
 /// it go to C, whole vectors directly, edges by way of a buffer.
 INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, const mr_gemm_product *p, const float *a,
                        const float *b, const float *source, float *c, const float *base, int64_t ldbase, const float *bias,
                        int64_t rows, int64_t columns) {
-    const int64_t ld = packs == OF_A ? p->of.lda : packs == OF_B ? p->of.ldb : 0;
+    const int64_t ld = packs == ACROSS_A ? p->of.lda : packs == ACROSS_B ? p->of.ldb : 0;
+    const int64_t rows_on = form == PAIRS ? 2 * ld : ld;
     const int64_t ldc = p->of.ldc;
     const bool whole = rows == tile_rows && columns == TILE_N;
     for (int64_t block = 0; block < p->blocks; block++) {
@@ -266,12 +315,17 @@ INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, con
         int64_t k = 0;
         // What C is added to is fetched while there is time. A hint never faults, so edges need no care.
         if (base != NULL && block == 0)
-            for (; k < TILE_V * 16 && k < steps; k++, a += TILE_M, b += TILE_N, source += ld) {
+            for (; k < TILE_V * 16 && k < steps; k++, a += TILE_M, b += TILE_N, source += rows_on) {
                 __builtin_prefetch(base + k % 16 * ldbase + k / 16 * 16, 1);
+                if (packs == ALONG_A && k % 16 == 0) NAME(pack_chunk)(form, p, true, block, k, source, (float *)a);
+                if (packs == ALONG_B && k % 16 == 0) NAME(pack_chunk)(form, p, false, block, k, source, (float *)b);
                 NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
             }
-        for (; k < steps; k++, a += TILE_M, b += TILE_N, source += ld)
+        for (; k < steps; k++, a += TILE_M, b += TILE_N, source += rows_on) {
+            if (packs == ALONG_A && k % 16 == 0) NAME(pack_chunk)(form, p, true, block, k, source, (float *)a);
+            if (packs == ALONG_B && k % 16 == 0) NAME(pack_chunk)(form, p, false, block, k, source, (float *)b);
             NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
+        }
         if (whole && base == NULL) {
 #pragma clang loop unroll(full)
             for (int i = 0; i < tile_rows; i++)
@@ -302,7 +356,7 @@ INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, con
 }
 
 /// One tile of C, with the lowest register tile that holds its rows: fewer than usual are the last rows of a matrix, or the
-/// only one when a model generates text. `packs` is not NEITHER for whole tiles of operands that panels hold as they are.
+/// only one when a model generates text. `packs` is not NEITHER for whole tiles of operands that panels hold as they are or, in pairs, rounded.
 INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float *a, const float *b, int64_t row,
                           int64_t column) {
     enum { FORM = MR_ISA_HAS_DOT ? PAIRS : FLOATS };
@@ -313,9 +367,11 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
     const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
     const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
-    const float *source = packs == OF_A   ? of->a + p->first_k * of->lda + row
-                          : packs == OF_B ? of->b + p->first_k * of->ldb + column
-                                          : a;  // not read
+    const float *source = packs == ACROSS_A   ? of->a + p->first_k * of->lda + row
+                          : packs == ACROSS_B ? of->b + p->first_k * of->ldb + column
+                          : packs == ALONG_A  ? of->a + row * of->lda + p->first_k
+                          : packs == ALONG_B  ? of->b + column * of->ldb + p->first_k
+                                              : a;  // not read
     if (packs != NEITHER || rows > TILE_M / 2)
         NAME(tile)(FORM, packs, TILE_M, p, a, b, source, c, base, ldbase, bias, rows, columns);
     else if (rows > 2)
@@ -324,6 +380,11 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
         NAME(tile)(FORM, packs, 2, p, a, b, source, c, base, ldbase, bias, rows, columns);
     else
         NAME(tile)(FORM, packs, 1, p, a, b, source, c, base, ldbase, bias, rows, columns);
+    if (p->is_last && of->activation != MR_NO_ACTIVATION) {
+        const uint64_t before = of->precision == MR_BF16 ? set_flushing(false) : 0;
+        NAME(activate)(of, row, column, rows, columns);
+        if (of->precision == MR_BF16) restore_flushing(before);
+    }
 }
 
 #define TILE_FUNCTION(name, packs)                                                                                         \
@@ -332,10 +393,10 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
         NAME(tile_at)(packs, p, a, b, row, column);                                                                        \
     }
 TILE_FUNCTION(tile_packing_neither, NEITHER)
-#if !MR_ISA_HAS_DOT
-TILE_FUNCTION(tile_packing_a, OF_A)
-TILE_FUNCTION(tile_packing_b, OF_B)
-#endif
+TILE_FUNCTION(tile_packing_across_a, ACROSS_A)
+TILE_FUNCTION(tile_packing_across_b, ACROSS_B)
+TILE_FUNCTION(tile_packing_along_a, ALONG_A)
+TILE_FUNCTION(tile_packing_along_b, ALONG_B)
 #undef TILE_FUNCTION
 
 /// One task: some rows and columns of C, through the blocks of k of the run. The task packs its own part of the other
@@ -352,14 +413,21 @@ INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t tas
     float *packed = mr_context_scratch(p->context, worker);
     const int64_t begin = task / p->own_tasks * p->part_strips;
     const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
-    // Whole tiles of an operand that is only copied are packed by the tiles of the first strip, which compute meanwhile.
-    const bool on_the_way = form == FLOATS && !mr_gemm_runs_along_k(&p->of, !p->share_a)
-                            && p->shared_begin + (begin + 1) * shared_tile <= p->shared_end;
+    // Whole tiles are packed by the tiles of the first strip, which compute meanwhile: not with halves of pairs, nor floats that
+    // must be transposed, which was no faster.
+    const bool along = mr_gemm_runs_along_k(&p->of, !p->share_a);
+    bool on_the_way = (form == PAIRS || (form == FLOATS && !along))
+                      && p->shared_begin + (begin + 1) * shared_tile <= p->shared_end;
+    for (int64_t block = 0; block < p->blocks; block++)
+        if (!along && form == PAIRS && p->kc[block] % 2 != 0) on_the_way = false;
     const int64_t whole = on_the_way ? own_end / own_tile : first;  // tiles first ..< whole are packed so
     for (int64_t block = 0; block < p->blocks; block++)
         NAME(pack_block)(form, p, !p->share_a, block, 0, p->steps[block], whole * own_tile, own_end,
                          packed + (whole - first) * own_tile * p->depth);
 
+    void (*const packing)(const mr_gemm_product *, const float *, const float *, int64_t, int64_t) =
+        p->share_a ? (along ? NAME(tile_packing_along_b) : NAME(tile_packing_across_b))
+                   : (along ? NAME(tile_packing_along_a) : NAME(tile_packing_across_a));
     for (int64_t strip = begin; strip < end; strip++) {
         const float *shared = p->shared + strip * shared_tile * p->depth;
         const int64_t at = p->shared_begin + strip * shared_tile;
@@ -367,13 +435,10 @@ INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t tas
             const float *mine = packed + (tile - first) * own_tile * p->depth;
             const float *a = p->share_a ? shared : mine, *b = p->share_a ? mine : shared;
             const int64_t row = p->share_a ? at : tile * own_tile, column = p->share_a ? tile * own_tile : at;
-#if !MR_ISA_HAS_DOT
-            if (strip == begin && tile < whole) {
-                (p->share_a ? NAME(tile_packing_b) : NAME(tile_packing_a))(p, a, b, row, column);
-                continue;
-            }
-#endif
-            NAME(tile_packing_neither)(p, a, b, row, column);
+            if (strip == begin && tile < whole)
+                packing(p, a, b, row, column);
+            else
+                NAME(tile_packing_neither)(p, a, b, row, column);
         }
     }
 }
@@ -385,13 +450,14 @@ static void NAME(pack_shared_bf16)(void *argument, int64_t task, int worker) {
 
 /// Subnormal numbers count as zero, as they do for processors' dot products of bf16.
 static void NAME(multiply_bf16)(void *argument, int64_t task, int worker) {
-    const uint64_t before = begin_flushing();
+    const uint64_t before = set_flushing(true);
     NAME(multiply)(BF16_FORM, argument, task, worker);
-    end_flushing(before);
+    restore_flushing(before);
 }
 
 const mr_gemm_kernels NAME(mr_bf16_kernels) = {
     TILE_M, TILE_N, BF16_FORM == PAIRS ? 2 : 1, NAME(pack_shared_bf16), NAME(multiply_bf16),
+    NAME(activate),
 };
 
 #if !MR_ISA_HAS_DOT
@@ -404,5 +470,7 @@ static void NAME(multiply_floats)(void *argument, int64_t task, int worker) {
     NAME(multiply)(FLOATS, argument, task, worker);
 }
 
-const mr_gemm_kernels NAME(mr_gemm_kernels) = {TILE_M, TILE_N, 1, NAME(pack_shared_floats), NAME(multiply_floats)};
+const mr_gemm_kernels NAME(mr_gemm_kernels) = {
+    TILE_M, TILE_N, 1, NAME(pack_shared_floats), NAME(multiply_floats), NAME(activate),
+};
 #endif

@@ -42,12 +42,6 @@ typedef struct {
 } mr_swiglu_arguments;
 
 typedef struct {
-    int64_t n;
-    const float *x, *dout;
-    float *out;
-} mr_gelu_arguments;
-
-typedef struct {
     int64_t n, c;
     const float *in, *position_table;
     const uint32_t *ids, *positions;
@@ -72,7 +66,7 @@ typedef struct {
 typedef struct {
     mr_task rmsnorm_forward, rmsnorm_backward_rows, rmsnorm_backward_columns, layernorm_forward,
         layernorm_backward_rows, layernorm_backward_columns, bias_backward, rope, swiglu_forward,
-        swiglu_backward, gelu_forward, gelu_backward, embedding_backward, cross_entropy, exp;
+        swiglu_backward, embedding_backward, cross_entropy, exp;
 } mr_row_kernels;
 
 extern const mr_row_kernels mr_row_kernels_scalar, mr_row_kernels_avx2, mr_row_kernels_avx512, mr_row_kernels_neon;

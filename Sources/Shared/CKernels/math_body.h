@@ -55,3 +55,16 @@ INLINE f16 log16(f16 x) {
     y = select16(x == set16(0.0f), set16(-INFINITY), y);
     return select16(x < set16(INFINITY), y, x);
 }
+
+/// 1 / (1 + e^-x).
+INLINE f16 sigmoid16(f16 x) { return set16(1.0f) / (set16(1.0f) + exp16(-x)); }
+
+/// GELU's tanh form (arXiv:1606.08415), ½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³), which is x · σ(2u): 2u.
+INLINE f16 gelu_argument16(f16 x) { return set16(1.59576912f) * fma16(set16(0.044715f) * x, x * x, x); }
+INLINE f16 gelu16(f16 x) { return x * sigmoid16(gelu_argument16(x)); }
+/// Its derivative: with s = σ(2u), s + x · s · (1 − s) · d(2u)/dx.
+INLINE f16 gelu_slope16(f16 x) {
+    const f16 s = sigmoid16(gelu_argument16(x));
+    const f16 slope = fma16(set16(0.214064495f) * x, x, set16(1.59576912f));
+    return fma16(x * s * (set16(1.0f) - s), slope, s);
+}

@@ -41,16 +41,6 @@ void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const flo
     mr_parallel(context, tiles_of(n, MR_ROWS_TILE), MR_KERNELS(mr_row_kernels, context)->swiglu_backward, &a);
 }
 
-void mr_gelu_forward(mr_context *context, int64_t n, const float *x, float *out) {
-    mr_gelu_arguments a = {.n = n, .x = x, .out = out};
-    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), MR_KERNELS(mr_row_kernels, context)->gelu_forward, &a);
-}
-
-void mr_gelu_backward(mr_context *context, int64_t n, const float *x, const float *dout, float *dx) {
-    mr_gelu_arguments a = {.n = n, .x = x, .dout = dout, .out = dx};
-    mr_parallel(context, tiles_of(n, MR_FLAT_TILE), MR_KERNELS(mr_row_kernels, context)->gelu_backward, &a);
-}
-
 static void embedding_forward(void *argument, int64_t task, int worker) {
     (void)worker;
     const mr_embedding_arguments *a = argument;

@@ -1,4 +1,4 @@
-// Row work, written once for every instruction set (see vector.h): rotation, SwiGLU and GELU, the embedding's gradient,
+// Row work, written once for every instruction set (see vector.h): rotation, SwiGLU, the embedding's gradient,
 // cross-entropy. Sums inside a row run over 16 lanes (element i to lane i mod 16) and then the fixed tree; sums over rows
 // run in order of the rows, one column a lane. A task's extent is fixed (kernel_tables.h).
 
@@ -25,8 +25,6 @@ static void NAME(rope)(void *argument, int64_t task, int worker) {
 }
 
 // MARK: SwiGLU: out = gate · σ(gate) · up
-
-INLINE f16 sigmoid16(f16 x) { return set16(1.0f) / (set16(1.0f) + exp16(-x)); }
 
 static void NAME(swiglu_forward)(void *argument, int64_t task, int worker) {
     (void)worker;
@@ -59,36 +57,6 @@ static void NAME(swiglu_backward)(void *argument, int64_t task, int worker) {
             store_row(dgate + i, dy * u * fma16(silu, set16(1.0f) - s, s), left);
             store_row(dup + i, dy * silu, left);
         }
-    }
-}
-
-// MARK: GELU: out = x · σ(2u) with u = √(2/π) (x + 0.044715 x³), which is ½ x (1 + tanh u)
-
-/// 2u.
-INLINE f16 gelu_argument16(f16 x) {
-    return set16(1.59576912f) * fma16(set16(0.044715f) * x, x * x, x);
-}
-
-static void NAME(gelu_forward)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_gelu_arguments *a = argument;
-    int64_t end = smaller_of(a->n, (task + 1) * MR_FLAT_TILE);
-    for (int64_t i = task * MR_FLAT_TILE; i < end; i += 16) {
-        f16 x = load_row(a->x + i, end - i);
-        store_row(a->out + i, x * sigmoid16(gelu_argument16(x)), end - i);
-    }
-}
-
-/// With s = σ(2u): dx = dout · (s + x · s · (1 − s) · d(2u)/dx).
-static void NAME(gelu_backward)(void *argument, int64_t task, int worker) {
-    (void)worker;
-    const mr_gelu_arguments *a = argument;
-    int64_t end = smaller_of(a->n, (task + 1) * MR_FLAT_TILE);
-    for (int64_t i = task * MR_FLAT_TILE; i < end; i += 16) {
-        f16 x = load_row(a->x + i, end - i), dy = load_row(a->dout + i, end - i);
-        f16 s = sigmoid16(gelu_argument16(x));
-        f16 slope = fma16(set16(0.214064495f) * x, x, set16(1.59576912f));
-        store_row(a->out + i, dy * fma16(x * s * (set16(1.0f) - s), slope, s), end - i);
     }
 }
 
@@ -176,8 +144,6 @@ const mr_row_kernels NAME(mr_row_kernels) = {
     .rope = NAME(rope),
     .swiglu_forward = NAME(swiglu_forward),
     .swiglu_backward = NAME(swiglu_backward),
-    .gelu_forward = NAME(gelu_forward),
-    .gelu_backward = NAME(gelu_backward),
     .embedding_backward = NAME(embedding_backward),
     .cross_entropy = NAME(cross_entropy),
     .exp = NAME(exp),

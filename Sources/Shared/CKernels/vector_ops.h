@@ -60,3 +60,41 @@ INLINE void store_row(float *p, f16 v, int64_t left) {
     else
         store_partial(p, v, left);
 }
+// Four of each four lanes of two vectors, and four fours of lanes.
+#define SHUFFLED(x, y, i, j, k, l)                                                                                          \
+    __builtin_shufflevector(x, y, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, j + 12, k + 12, \
+                            l + 12)
+#define QUARTERS(x, y, i, j, k, l)                                                                                            \
+    __builtin_shufflevector(x, y, 4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3, 4 * j, 4 * j + 1, 4 * j + 2, 4 * j + 3, 4 * k,      \
+                            4 * k + 1, 4 * k + 2, 4 * k + 3, 4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3)
+/// Transposes 16 × 16 in place: in fours of rows and columns, then the fours.
+INLINE void transpose16(f16 r[16]) {
+    f16 t[16];
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = SHUFFLED(r[i], r[i + 1], 0, 16, 1, 17);
+        t[i + 1] = SHUFFLED(r[i], r[i + 1], 2, 18, 3, 19);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 16; i += 4)
+#pragma clang loop unroll(full)
+        for (int half = 0; half < 2; half++) {
+            r[i + 2 * half] = SHUFFLED(t[i + half], t[i + half + 2], 0, 1, 16, 17);
+            r[i + 2 * half + 1] = SHUFFLED(t[i + half], t[i + half + 2], 2, 3, 18, 19);
+        }
+    // r[4 g + i] now has, in its fours of lanes, columns i, 4 + i, 8 + i and 12 + i of rows 4 g … 4 g + 3.
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+        t[i] = QUARTERS(r[i], r[4 + i], 0, 2, 4, 6);
+        t[4 + i] = QUARTERS(r[i], r[4 + i], 1, 3, 5, 7);
+        t[8 + i] = QUARTERS(r[8 + i], r[12 + i], 0, 2, 4, 6);
+        t[12 + i] = QUARTERS(r[8 + i], r[12 + i], 1, 3, 5, 7);
+    }
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; i++) {
+        r[i] = QUARTERS(t[i], t[8 + i], 0, 2, 4, 6);
+        r[8 + i] = QUARTERS(t[i], t[8 + i], 1, 3, 5, 7);
+    }
+}
+#undef SHUFFLED
+#undef QUARTERS

@@ -1,4 +1,4 @@
-// Work on rows: rotation, SwiGLU, GELU, embedding, cross-entropy. The Swift face of rows.c; sizes, ids and
+// Work on rows: rotation, SwiGLU, embedding, cross-entropy. The Swift face of rows.c; sizes, ids and
 // positions are checked here, once a call, so that the C loops need not. `n` is the number of rows (tokens).
 
 internal import CKernels
@@ -52,21 +52,6 @@ extension Engine {
             "swiglu of (\(n), \(width)): gate and up \(gateUp.count), gradient \(dGateUp.count) floats")
         // SAFETY: the extents were checked.
         unsafe mr_swiglu_backward(context, Int64(n), Int64(width), gateUp.pointer, dout.pointer, dGateUp.pointer)
-    }
-
-    /// out = x · σ(2u) with u = √(2/π) (x + 0.044715 x³): GELU's tanh form (arXiv:1606.08415), elementwise.
-    public func gelu(_ x: Tensor, out: Tensor) {
-        precondition(x.count == out.count, "gelu of \(x.count) elements into \(out.count)")
-        // SAFETY: the extents were checked.
-        unsafe mr_gelu_forward(context, Int64(x.count), x.pointer, out.pointer)
-    }
-
-    /// dx is overwritten; it may be x or dout.
-    public func geluBackward(_ x: Tensor, dout: Tensor, dx: Tensor) {
-        precondition(
-            x.count == dout.count && x.count == dx.count, "gelu of \(x.count): \(dout.count), \(dx.count) elements")
-        // SAFETY: the extents were checked.
-        unsafe mr_gelu_backward(context, Int64(x.count), x.pointer, dout.pointer, dx.pointer)
     }
 
     /// out (n, c) = table[ids], plus row `positions` of another table where there is one.

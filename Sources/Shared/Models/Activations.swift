@@ -61,6 +61,7 @@ struct Activations {
         /// Σ dout · out (B, H, T).
         let delta: Tensor
         let up: Tensor
+        /// Of what leaves the activation function (N, I); empty where a product makes one of the other.
         let product: Tensor
     }
 
@@ -145,7 +146,7 @@ struct Activations {
             ? Backward(
                 residual: take(n, hidden), norm: take(n, hidden), qkv: take(n, qkv), attention: take(n, width),
                 delta: take(n, c.heads), up: take(n, c.upWidth),
-                product: take(n, c.intermediateSize))
+                product: take(c.feedForward == .swiGLU ? n : 0, c.intermediateSize))
             : nil
     }
 

@@ -36,15 +36,17 @@ extension Transformer {
         _ d: Weights.Layer, isFresh: Bool
     ) {
         let c = configuration
-        let (inner, up) = (batch.count * c.intermediateSize, batch.count * c.upWidth)
-        backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product, isFresh: isFresh)
+        let (n, inner) = (batch.count, c.intermediateSize)
         switch c.feedForward {
         case .swiGLU:
+            backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product, isFresh: isFresh)
             engine.swigluBackward(
-                a.up.slice(0, up), width: c.intermediateSize, dout: b.product.slice(0, inner),
-                dGateUp: b.up.slice(0, up))
+                a.up.slice(0, n * c.upWidth), width: inner, dout: b.product.slice(0, n * inner),
+                dGateUp: b.up.slice(0, n * c.upWidth))
         case .gelu:
-            engine.geluBackward(a.up.slice(0, up), dout: b.product.slice(0, inner), dx: b.up.slice(0, up))
+            backward(
+                w.down, d.down, b.residual, x: a.product, batch, dx: b.up, isFresh: isFresh,
+                activation: .geluBackward(of: matrix(a.up, n, inner)))
         }
         backward(w.up, d.up, b.up, x: a.norm2, batch, dx: b.norm, isFresh: isFresh)
         normalizeBackward(a.middle, w.norm2, batch, mean: a.mean2, rstd: a.rstd2, b, d.norm2)
@@ -85,13 +87,16 @@ extension Transformer {
         normalizeBackward(a.residual, w.norm1, batch, mean: a.mean1, rstd: a.rstd1, b, d.norm1)
     }
 
-    /// For y = x · W + b: dx = dy · Wᵀ, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy.
+    /// For y = x · W + b: dx = dy · Wᵀ, or what the activation makes of it, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy.
     private func backward(
-        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor, isFresh: Bool
+        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor, isFresh: Bool,
+        activation: Activation? = nil
     ) {
         let n = batch.count
         let (dy, x) = (matrix(dy, n, w.outputs), matrix(x, n, w.inputs))
-        engine.gemm(dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision)
+        engine.gemm(
+            dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision,
+            activation: activation)
         let (left, right) = w.isInputMajor ? (x, dy) : (dy, x)
         engine.gemm(
             left, transposeA: true, right, into: d.matrix, base: isFresh ? nil : d.matrix, period: batch.length,

@@ -96,20 +96,24 @@ extension Transformer {
         let c = configuration
         let n = batch.count
         normalize(a.middle, w.norm2, n, out: a.norm2, mean: a.mean2, rstd: a.rstd2)
-        apply(w.up, a.norm2, n, into: a.up)
-        let product = a.product.slice(0, n * c.intermediateSize)
+        let product = matrix(a.product, n, c.intermediateSize)
         switch c.feedForward {
-        case .swiGLU: engine.swiglu(a.up.slice(0, n * c.upWidth), width: c.intermediateSize, out: product)
-        case .gelu: engine.gelu(a.up.slice(0, n * c.upWidth), out: product)
+        case .swiGLU:
+            apply(w.up, a.norm2, n, into: a.up)
+            engine.swiglu(a.up.slice(0, n * c.upWidth), width: c.intermediateSize, out: product.tensor)
+        case .gelu:
+            apply(w.up, a.norm2, n, into: a.up, activation: .gelu(into: product))
         }
     }
 
     /// y (n, out) = base + x (n, in) · W + b.
-    private func apply(_ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, base: Tensor? = nil) {
+    private func apply(
+        _ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, base: Tensor? = nil, activation: Activation? = nil
+    ) {
         engine.gemm(
             matrix(x, n, affine.inputs), affine.matrix, transposeB: !affine.isInputMajor,
             into: matrix(y, n, affine.outputs), base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias,
-            precision: precision)
+            precision: precision, activation: activation)
     }
 
     private func normalize(_ x: Tensor, _ norm: Norm, _ n: Int, out: Tensor, mean: Tensor, rstd: Tensor) {

@@ -47,16 +47,23 @@ void mr_parallel(mr_context *context, int64_t tasks, void (*work)(void *argument
 /// What operands of a product are rounded to before they are multiplied.
 typedef enum { MR_FP32 = 0, MR_BF16 = 1 } mr_precision;
 
-/// C (m, n) = base + op(A) (m, k) · op(B) (k, n) + bias.
+/// What becomes of a finished number of C, with GELU's tanh form gelu(x) = x · σ(2u), u = √(2/π) (x + 0.044715 x³)
+/// (arXiv:1606.08415):
+///   MR_GELU           other = gelu(C), and C stays
+///   MR_GELU_BACKWARD  C = C · gelu'(other): the gradient of what GELU was applied to, where C was that of its result
+typedef enum { MR_NO_ACTIVATION = 0, MR_GELU = 1, MR_GELU_BACKWARD = 2 } mr_activation;
+
+/// C (m, n) = base + op(A) (m, k) · op(B) (k, n) + bias, then the activation.
 ///
 /// Order of summation: k is cut in blocks that begin at every multiple of `period` and at every multiple of MR_GEMM_KC
 /// after such a beginning. A block's sum starts at 0 and takes its products in order of k, each by one fused
 /// multiply-add; block sums are added to the base in order (the first one replaces C when there is no base); then the bias
-/// is added. k = 0 leaves base + bias.
+/// is added. k = 0 leaves base + bias. The activation is applied to each number when it is finished.
 ///
-/// With MR_BF16 every number of A and B is rounded to bf16 first (to nearest, ties to even). A block's products are taken in
+/// With MR_BF16 every number of A and B is rounded to bf16 first (to nearest, ties to even; a subnormal number becomes
+/// zero). A block's products are taken in
 /// pairs (0, 1), (2, 3) … counted from its beginning, of each pair the second first; subnormal numbers of fp32 count as zero
-/// in operands, sums and results. All else, sums and C included, stays fp32. The bits are those of VDPBF16PS.
+/// in operands, sums and results, not in activations. All else, sums and C included, stays fp32. The bits are those of VDPBF16PS.
 #define MR_GEMM_KC 256
 typedef struct {
     bool transpose_a, transpose_b;  // A is stored (k, m) with row stride lda, else (m, k); B is stored (n, k), else (k, n)
@@ -70,6 +77,9 @@ typedef struct {
     float *c;
     int64_t ldc;
     mr_precision precision;
+    mr_activation activation;
+    float *other;                   // (m, n), read or written by the activation
+    int64_t ldother;
 } mr_product;
 void mr_gemm(mr_context *context, const mr_product *product);
 
@@ -146,11 +156,6 @@ void mr_swiglu_forward(mr_context *context, int64_t n, int64_t width, const floa
 /// d_gate_up (n, 2·width) is overwritten. It may be gate_up itself.
 void mr_swiglu_backward(mr_context *context, int64_t n, int64_t width, const float *gate_up, const float *dout,
                         float *d_gate_up);
-
-/// out (n) = x · σ(2u) with u = √(2/π) (x + 0.044715 x³): GELU's tanh form (arXiv:1606.08415).
-void mr_gelu_forward(mr_context *context, int64_t n, const float *x, float *out);
-/// dx is overwritten; it may be x or dout.
-void mr_gelu_backward(mr_context *context, int64_t n, const float *x, const float *dout, float *dx);
 
 /// out (n, c) = table[ids], plus position_table[positions] unless that table is NULL. The caller has checked the ids.
 void mr_embedding_forward(mr_context *context, int64_t n, int64_t c, const float *table, const uint32_t *ids,
