@@ -297,11 +297,11 @@ INLINE void NAME(pack_chunk)(const int form, const mr_gemm_product *p, bool of_a
 }
 
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
-/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `rows` × `columns` of
+/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `other` will be needed next. `rows` × `columns` of
 /// it go to C, whole vectors directly, edges by way of a buffer.
 INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, const mr_gemm_product *p, const float *a,
                        const float *b, const float *source, float *c, const float *base, int64_t ldbase, const float *bias,
-                       int64_t rows, int64_t columns) {
+                       const float *other, int64_t rows, int64_t columns) {
     const int64_t ld = packs == ACROSS_A ? p->of.lda : packs == ACROSS_B ? p->of.ldb : 0;
     const int64_t rows_on = form == PAIRS ? 2 * ld : ld;
     const int64_t ldc = p->of.ldc;
@@ -313,10 +313,15 @@ INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, con
             for (int j = 0; j < TILE_V; j++) sum[i][j] = set16(0);
         const int64_t steps = p->steps[block];
         int64_t k = 0;
-        // What C is added to is fetched while there is time. A hint never faults, so edges need no care.
-        if (base != NULL && block == 0)
-            for (; k < TILE_V * 16 && k < steps; k++, a += TILE_M, b += TILE_N, source += rows_on) {
-                __builtin_prefetch(base + k % 16 * ldbase + k / 16 * 16, 1);
+        // What C is added to, and what its activation reads or writes, is fetched while there is time. A hint never faults, so
+        // edges need no care.
+        const float *const needed[] = {base, other};
+        const int64_t rows_apart[] = {ldbase, p->of.ldother};
+#pragma clang loop unroll(disable)
+        for (int i = 0; i < 2; i++)
+            for (int64_t n = 0; needed[i] != NULL && block == 0 && n < TILE_V * 16 && k < steps;
+                 n++, k++, a += TILE_M, b += TILE_N, source += rows_on) {
+                __builtin_prefetch(needed[i] + n % 16 * rows_apart[i] + n / 16 * 16, 1);
                 if (packs == ALONG_A && k % 16 == 0) NAME(pack_chunk)(form, p, true, block, k, source, (float *)a);
                 if (packs == ALONG_B && k % 16 == 0) NAME(pack_chunk)(form, p, false, block, k, source, (float *)b);
                 NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
@@ -367,20 +372,22 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
     const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
     const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
+    const bool activates = p->is_last && of->activation != MR_NO_ACTIVATION;
+    const float *other = activates ? of->other + row * of->ldother + column : NULL;
     const float *source = packs == ACROSS_A   ? of->a + p->first_k * of->lda + row
                           : packs == ACROSS_B ? of->b + p->first_k * of->ldb + column
                           : packs == ALONG_A  ? of->a + row * of->lda + p->first_k
                           : packs == ALONG_B  ? of->b + column * of->ldb + p->first_k
                                               : a;  // not read
     if (packs != NEITHER || rows > TILE_M / 2)
-        NAME(tile)(FORM, packs, TILE_M, p, a, b, source, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, TILE_M, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
     else if (rows > 2)
-        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
     else if (rows == 2)
-        NAME(tile)(FORM, packs, 2, p, a, b, source, c, base, ldbase, bias, rows, columns);
+        NAME(tile)(FORM, packs, 2, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
     else
-        NAME(tile)(FORM, packs, 1, p, a, b, source, c, base, ldbase, bias, rows, columns);
-    if (p->is_last && of->activation != MR_NO_ACTIVATION) {
+        NAME(tile)(FORM, packs, 1, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
+    if (activates) {
         const uint64_t before = of->precision == MR_BF16 ? set_flushing(false) : 0;
         NAME(activate)(of, row, column, rows, columns);
         if (of->precision == MR_BF16) restore_flushing(before);
