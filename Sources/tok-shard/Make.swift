@@ -45,6 +45,10 @@ struct Make: ParsableCommand {
     var shardTokens = DatasetWriter.defaultShardTokens
     @Option(help: ArgumentHelp("zstd level, 1 to 19.", valueName: "L"))
     var level = DatasetWriter.defaultLevel
+    @Option(
+        help: ArgumentHelp(
+            "Take part I of N of the list of files, I from 0; 'tok-shard merge' joins the parts.", valueName: "I/N"))
+    var shard: DatasetPart?
     @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
     var threads: Int?
     @Flag(help: "Go on with a run that was interrupted.")
@@ -120,6 +124,10 @@ struct Make: ParsableCommand {
         recipe.validation = validation
         recipe.shardTokens = shardTokens
         recipe.level = level
+        if let shard {
+            recipe.part = shard
+            recipe.inputs = Array(files[shard.range(of: files.count)])
+        }
         return (recipe, encoder)
     }
 
@@ -162,3 +170,14 @@ extension Make {
 }
 
 extension DocumentFormat: ExpressibleByArgument {}
+
+extension DatasetPart: ExpressibleByArgument {
+    /// `3/16`.
+    public init?(argument: String) {
+        let numbers = argument.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
+        guard numbers.count == 2, let index = numbers[0], let count = numbers[1], count <= 1 << 20,
+            (0..<max(0, count)).contains(index)
+        else { return nil }
+        self.init(index: index, count: count)
+    }
+}

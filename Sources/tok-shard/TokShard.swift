@@ -20,6 +20,6 @@ struct TokShard: Tool {
             1 GiB is refused.
             """,
         version: millraceVersion,
-        subcommands: [Make.self, Info.self, Cat.self, Verify.self],
+        subcommands: [Make.self, Merge.self, Info.self, Cat.self, Verify.self],
         defaultSubcommand: Make.self)
 }

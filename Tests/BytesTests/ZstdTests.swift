@@ -97,3 +97,51 @@ private func foreignFrame(_ bytes: [UInt8], checksum: Bool) -> [UInt8] {
         #expect(failure([0x28, 0xb5, 0x2f, 0xfd, 0x04, 0xf8, 1, 0, 0, 0, 0, 0, 0], 0) != "none")
     }
 }
+
+struct ZstdStreamTests {
+    private let content = (0..<700_000).map { UInt8(truncatingIfNeeded: $0 / 5 ^ $0 >> 9) }
+
+    private func read(_ frames: [UInt8], limit: Int, chunk: Int = .max) throws -> [UInt8] {
+        let source = ZstdSource(MemorySource(frames, name: "f", chunk: chunk), limit: limit)
+        var bytes: [UInt8] = []
+        while true {
+            let piece = try source.read(upTo: 50_000)
+            if piece.isEmpty { return bytes }
+            bytes += piece
+        }
+    }
+
+    @Test func whatIsWrittenIsRead() throws {
+        let memory = MemorySink()
+        let sink = ZstdSink(memory, level: 3, size: content.count)
+        for start in stride(from: 0, to: content.count, by: 99_999) {
+            try sink.write(Array(content[start..<min(start + 99_999, content.count)]))
+        }
+        try sink.finish()
+        #expect(memory.bytes.count < content.count / 2)
+        #expect(try read(memory.bytes, limit: content.count, chunk: 1000) == content)
+        #expect(try ZstdDecompressor().decode(memory.bytes[...], count: content.count) == content)
+        #expect(try read(memory.bytes + memory.bytes, limit: 2 * content.count) == content + content)
+        for length in [1, 4, 9, memory.bytes.count / 2, memory.bytes.count - 1] {
+            #expect(throws: Fault.self) { try read(Array(memory.bytes[..<length]), limit: content.count) }
+        }
+        let fault = #expect(throws: Fault.self) { try read(memory.bytes, limit: content.count - 1) }
+        #expect(fault?.message.hasSuffix("expected \(content.count - 1) bytes of content, found more") == true)
+    }
+
+    /// A gigabyte of zeros in 32 kB, and a frame that asks for a window of 2 GiB.
+    @Test func bombsAreDefused() throws {
+        let memory = MemorySink()
+        let sink = ZstdSink(memory, level: 3, size: 1 << 30)
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        for _ in 0..<1024 { try sink.write(zeros) }
+        try sink.finish()
+        #expect(memory.bytes.count < 100_000)
+        #expect(throws: Fault.self) { try read(memory.bytes, limit: 1 << 20) }
+        // Magic, descriptor (no single segment, no sizes), window descriptor (exponent 21: 2^31), an empty last block.
+        let window: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0]
+        let fault = #expect(throws: Fault.self) { try read(window, limit: 100) }
+        #expect(fault?.message.contains("zstd: Frame requires too much memory") == true, "\(fault?.message ?? "")")
+        #expect(try read([0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 1, 0, 0], limit: 100) == [])
+    }
+}

@@ -153,6 +153,50 @@ struct DatasetTests {
         }
     }
 
+    /// The manifest is written and read a shard at a time; it is the JSON of its tree all the same.
+    @Test(arguments: [0, 1, 3]) func aManifestInPiecesIsThatOfItsTree(count: Int) throws {
+        let records = (0..<count).map {
+            ShardRecord(
+                name: "shard-0000\($0).tok.zst\"\\", tokens: $0, documents: 2 * $0, frames: 1, bytes: 7,
+                sha256: Digest.of("\($0)"))
+        }
+        for part in [nil, DatasetPart(index: 1, count: 3)] {
+            let manifest = DatasetManifest(
+                vocabularySize: 10, tokenizer: TokenizerRecord(name: "ids"), shards: records, part: part)
+            let sink = MemorySink()
+            try manifest.write(to: sink)
+            #expect(String(decoding: sink.bytes, as: UTF8.self) == manifest.json.pretty)
+            #expect(try DatasetManifest(parsing: sink.bytes, name: "m") == manifest)
+            #expect(Array(manifest.shards) == records)
+        }
+    }
+
+    @Test func repeatedShardNamesAreRefused() throws {
+        func manifest(_ names: [String]) -> DatasetManifest {
+            DatasetManifest(
+                vocabularySize: 10, tokenizer: TokenizerRecord(name: "ids"),
+                shards: names.map {
+                    ShardRecord(name: $0, tokens: 1, documents: 1, frames: 1, bytes: 1, sha256: Digest.of($0))
+                })
+        }
+        func parse(_ names: [String]) throws -> DatasetManifest {
+            try DatasetManifest(parsing: Array(manifest(names).json.pretty.utf8), name: "m")
+        }
+        #expect(try parse(["b", "a", "c"]).shards.count == 3)
+        for names in [["a", "a"], ["a", "b", "a"], ["b", "a", "b"]] {
+            let fault = #expect(throws: Fault.self) { try parse(names) }
+            #expect(fault?.message.hasSuffix("].name: '\(names[0])' appears twice") == true)
+        }
+    }
+
+    @Test func partsAreTheListInOrder() {
+        for (total, count) in [(10, 3), (2, 5), (0, 4), (7, 7)] {
+            let ranges = (0..<count).map { DatasetPart(index: $0, count: count).range(of: total) }
+            #expect(ranges.flatMap(Array.init) == Array(0..<total))
+            #expect((ranges.map(\.count).max() ?? 0) - (ranges.map(\.count).min() ?? 0) <= 1)
+        }
+    }
+
     @Test func whatIsNoDatasetIsSaidSo() throws {
         try withTemporaryDirectory { path in
             #expect(throws: Fault(.noInput, "cannot open '\(path)/none': no such dataset directory")) {

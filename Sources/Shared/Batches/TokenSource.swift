@@ -49,13 +49,14 @@ public final class TokenSource: Sendable {
         var origins: [(dataset: Int, shard: Int)] = []
         var total = 0
         for (number, dataset) in datasets.enumerated() {
-            for (shard, record) in dataset.manifest.shards.enumerated() where record.tokens > 0 {
-                let (sum, overflow) = total.addingReportingOverflow(record.tokens)
+            let list = dataset.manifest.shards
+            for shard in list.indices where list.tokens(ofShard: shard) > 0 {
+                let (sum, overflow) = total.addingReportingOverflow(list.tokens(ofShard: shard))
                 if overflow || sum > StreamCounts.maximum {
                     throw .badData(dataset.path, "more tokens than a run can count")
                 }
                 total = sum
-                shardTokens.append(record.tokens)
+                shardTokens.append(list.tokens(ofShard: shard))
                 origins.append((number, shard))
             }
         }

@@ -117,8 +117,17 @@ public final class AtomicDirectory {
 
     deinit { if isOpen { try? FileSystem.remove(temporary) } }
 
-    public func commit() throws(Fault) {
+    /// Writes a file into `temporary` that `commit` makes durable: nothing here has to be whole before the directory is.
+    /// - Returns: a sink for the content; call `close` on it.
+    public func file(_ name: String) throws(Fault) -> PlainFile { try PlainFile(temporary.appending(name)) }
+
+    /// - Parameter flushingFiles: also flushes what `file` and links put into `temporary`. Leave it out when every file
+    ///   in it came by `AtomicFile.commit`.
+    public func commit(flushingFiles: Bool = false) throws(Fault) {
         precondition(isOpen, "\(path) is committed once")
+        if flushingFiles, try !FileSystem.synchronizeFileSystem(holding: temporary) {
+            for name in try FileSystem.list(temporary) { try PlainFile.synchronize(temporary.appending(name)) }
+        }
         try FileSystem.synchronizeDirectory(temporary)
         try FileSystem.rename(temporary, to: path)
         isOpen = false

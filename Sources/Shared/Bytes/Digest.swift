@@ -18,6 +18,12 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
 
     fileprivate init(bytes: [UInt8]) { self.bytes = bytes }
 
+    /// nil unless there are 32 bytes.
+    public init?(rawBytes: ArraySlice<UInt8>) {
+        if rawBytes.count != 32 { return nil }
+        bytes = Array(rawBytes)
+    }
+
     public static func of(_ bytes: [UInt8]) -> Digest {
         var hasher = DigestHasher()
         hasher.update(bytes)
@@ -37,6 +43,8 @@ public struct DigestHasher: Sendable {
         // SAFETY: the buffer lives for the call, and the hash only reads it.
         unsafe bytes.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
     }
+
+    public mutating func update(_ text: String) { update(Array(text.utf8)) }
 
     public mutating func update(_ bytes: RawSpan) {
         // SAFETY: as above.

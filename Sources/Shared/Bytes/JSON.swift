@@ -19,7 +19,10 @@ public enum JSON: Sendable, Equatable {
 /// The members of an object in order, found by key in constant time once there are many.
 public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     public private(set) var members: [(key: String, value: JSON)] = []
+    /// Empty while there are few members: looking through those is quicker than a table, and manifests have a hundred
+    /// thousand small objects.
     private var positions: [ExactKey: Int] = [:]
+    private static let fewMembers = 8
 
     public init() {}
 
@@ -30,16 +33,25 @@ public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     public var count: Int { members.count }
     public var keys: [String] { members.map(\.key) }
 
+    private func position(of key: String) -> Int? {
+        if members.count > JSONObject.fewMembers { return positions[ExactKey(text: key)] }
+        return members.firstIndex { $0.key.utf8.elementsEqual(key.utf8) }
+    }
+
     /// Setting nil removes nothing: members are only added or replaced, in order of first appearance.
     public subscript(key: String) -> JSON? {
-        get { positions[ExactKey(text: key)].map { members[$0].value } }
+        get { position(of: key).map { members[$0].value } }
         set {
             guard let newValue else { return }
-            if let position = positions[ExactKey(text: key)] {
+            if let position = position(of: key) {
                 members[position].value = newValue
-            } else {
-                positions[ExactKey(text: key)] = members.count
-                members.append((key, newValue))
+                return
+            }
+            members.append((key, newValue))
+            if members.count == JSONObject.fewMembers + 1 {
+                for (index, member) in members.enumerated() { positions[ExactKey(text: member.key)] = index }
+            } else if members.count > JSONObject.fewMembers {
+                positions[ExactKey(text: key)] = members.count - 1
             }
         }
     }

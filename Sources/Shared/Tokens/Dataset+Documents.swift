@@ -58,9 +58,10 @@ extension Dataset {
     /// The shard that holds document `number` of the dataset, and its number there; nil past the last document.
     public func shard(ofDocument number: Int) -> (shard: Int, document: Int)? {
         var left = number
-        for (index, record) in manifest.shards.enumerated() {
-            if left < record.documents { return (index, left) }
-            left -= record.documents
+        for index in manifest.shards.indices {
+            let documents = manifest.shards.documents(ofShard: index)
+            if left < documents { return (index, left) }
+            left -= documents
         }
         return nil
     }

@@ -66,7 +66,7 @@ extension Dataset {
         let path = FilePath(path).appending(record.name.dropLast(suffix.count) + ".json")
         let sidecar = try DatasetManifest(
             parsingSidecar: try InputFile(path).readAll(limit: 1 << 20), name: path.string)
-        if sidecar.shards != [record] || sidecar.vocabularySize != vocabularySize
+        if Array(sidecar.shards) != [record] || sidecar.vocabularySize != vocabularySize
             || sidecar.tokenizer != manifest.tokenizer
         {
             throw .badData(path.string, "expected what '\(DatasetManifest.fileName)' says of the shard, found another")

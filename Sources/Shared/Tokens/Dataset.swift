@@ -37,8 +37,12 @@ public struct Dataset: Sendable {
                 .noInput, "cannot open \(quoted(path)): there is no '\(DatasetManifest.fileName)' in it",
                 hint: Dataset.missingManifestHint(directory))
         }
-        manifest = try DatasetManifest(
-            parsing: try InputFile(file).readAll(limit: Dataset.maximumManifestBytes), name: file.string)
+        let input = try InputFile(file)
+        if input.size > Dataset.maximumManifestBytes {
+            throw .badData(
+                file.string, "\(input.size) bytes, more than the \(Dataset.maximumManifestBytes) allowed")
+        }
+        manifest = try DatasetManifest(reading: RegularFileSource(input, offset: 0), size: input.size)
         digest = manifest.digest
     }
 

@@ -3,49 +3,99 @@
 public import Bytes
 
 extension DatasetManifest {
-    public var json: JSON {
-        [
-            "format": .string(DatasetManifest.format),
-            "version": .integer(DatasetManifest.version),
-            "dtype": .string(type.rawValue),
-            "vocabulary_size": .integer(vocabularySize),
-            "tokenizer": tokenizer.json,
+    public var json: JSON { json(shards: .array(shards.map(\.json))) }
+
+    private func json(shards: JSON) -> JSON {
+        head(DatasetManifest.format).merging([
             "totals": [
                 "shards": .integer(totals.shards), "tokens": .integer(totals.tokens),
                 "documents": .integer(totals.documents), "frames": .integer(totals.frames),
                 "bytes": .integer(totals.bytes),
             ],
-            "shards": .array(shards.map(\.json)),
-        ]
+            "shards": shards,
+        ])
     }
 
-    /// The sidecar of one shard of this dataset.
-    public func sidecar(_ shard: ShardRecord) -> JSON {
-        [
-            "format": .string(DatasetManifest.sidecarFormat),
+    /// What manifest and sidecar begin with.
+    private func head(_ format: String) -> JSONObject {
+        var head: JSONObject = [
+            "format": .string(format),
             "version": .integer(DatasetManifest.version),
             "dtype": .string(type.rawValue),
             "vocabulary_size": .integer(vocabularySize),
             "tokenizer": tokenizer.json,
-            "shard": shard.json,
         ]
+        head["part"] = part?.json
+        return head
+    }
+
+    /// Writes `json.pretty`, a shard at a time: the whole text of 100,000 shards is 30 MB and its tree ten times that.
+    public func write(to sink: any ByteSink) throws {
+        let (whole, empty) = (json(shards: []).pretty, "[]\n}\n")
+        precondition(whole.hasSuffix(empty), "the list of shards comes last")
+        let buffer = BufferedSink(sink)
+        try buffer.write(String(whole.dropLast(empty.count)) + "[")
+        for (index, shard) in shards.enumerated() {
+            try buffer.write(
+                (index > 0 ? ",\n" : "\n") + """
+                        {
+                          "name": \(JSON.string(shard.name).compact),
+                          "tokens": \(shard.tokens),
+                          "documents": \(shard.documents),
+                          "frames": \(shard.frames),
+                          "bytes": \(shard.bytes),
+                          "sha256": "\(shard.sha256)"
+                        }
+                    """)
+        }
+        try buffer.write(shards.isEmpty ? "]\n}\n" : "\n  ]\n}\n")
+        try buffer.flush()
+    }
+
+    /// The sidecar of one shard of this dataset.
+    public func sidecar(_ shard: ShardRecord) -> JSON {
+        head(DatasetManifest.sidecarFormat).merging(["shard": shard.json])
     }
 
     /// - Throws: `Fault` (bad data) naming the key that breaks a rule of docs/formats/dataset.md.
     public init(parsing bytes: [UInt8], name: String) throws(Fault) {
-        let fields = ManifestFields(try JSON(parsing: bytes, name: name), name: name, path: "")
-        let (vocabularySize, tokenizer) = try fields.head(format: DatasetManifest.format)
-        let list = try fields.array("shards")
-        var shards: [ShardRecord] = []
-        var names: Set<String> = []
-        for (index, element) in list.enumerated() {
-            let shard = try ShardRecord(ManifestFields(element, name: name, path: "shards[\(index)]."))
-            if !names.insert(shard.name).inserted {
-                throw fields.fault("shards[\(index)].name", "\(quoted(shard.name)) appears twice")
+        try self.init(reading: MemorySource(bytes, name: name), size: bytes.count)
+    }
+
+    /// Reads a manifest without having its text or its tree in memory.
+    /// - Parameter size: bytes that the source has, by which room is made for the shards.
+    /// - Throws: `Fault`, as above.
+    public init(reading source: any ByteSource, size: Int) throws(Fault) {
+        let name = source.name
+        var reader = JSONReader(source)
+        var members = JSONObject()
+        var list: ShardList?
+        try reader.beginObject()
+        while let key = try reader.nextKey() {
+            if members[key] != nil || key == "shards" && list != nil {
+                throw .badData(name, byte: reader.keyOffset, "duplicate key \(quoted(key))")
             }
-            shards.append(shard)
+            if key == "shards", try reader.nextToken() == UInt8(ascii: "[") {
+                // What is no manifest of ours is said to be none before its shards are looked at.
+                if members["format"] != nil {
+                    try ManifestFields(.object(members), name: name, path: "").identity(DatasetManifest.format)
+                }
+                list = try DatasetManifest.shards(&reader, name: name, size: size)
+            } else {
+                members[key] = try reader.value()
+            }
         }
-        guard let sums = DatasetTotals(of: shards) else { throw fields.fault("shards", "their sums leave 63 bits") }
+        try reader.end()
+        let fields = ManifestFields(.object(members), name: name, path: "")
+        let head = try fields.head(format: DatasetManifest.format)
+        guard let list else {
+            _ = try fields.array("shards")
+            preconditionFailure("an array is read as one")
+        }
+        if let index = list.firstRepeatedName() {
+            throw fields.fault("shards[\(index)].name", "\(quoted(list[index].name)) appears twice")
+        }
+        guard let sums = DatasetTotals(of: list) else { throw fields.fault("shards", "their sums leave 63 bits") }
         let totals = ManifestFields(try fields.value("totals"), name: name, path: "totals.")
         for (key, sum) in [
             ("shards", sums.shards), ("tokens", sums.tokens), ("documents", sums.documents), ("frames", sums.frames),
@@ -54,16 +104,48 @@ extension DatasetManifest {
             let stated = try totals.count(key)
             if stated != sum { throw totals.fault(key, "expected the sum over the shards, \(sum), found \(stated)") }
         }
-        self.init(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: shards)
+        self.init(
+            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: list, part: head.part)
+    }
+
+    private static func shards(_ reader: inout JSONReader, name: String, size: Int) throws(Fault) -> ShardList {
+        var list = ShardList()
+        // A shard takes 200 bytes of text at least (its digest and its keys) and 270 as we write it.
+        list.reserveCapacity(size / 250)
+        try reader.beginArray()
+        while try reader.nextElement() {
+            list.append(
+                try ShardRecord(ManifestFields(try reader.value(), name: name, path: "shards", index: list.count)))
+        }
+        return list
     }
 
     /// What a sidecar says: its shard, and the dataset it fits in (a manifest with that one shard).
     /// - Throws: `Fault` (bad data), as for the manifest.
     public init(parsingSidecar bytes: [UInt8], name: String) throws(Fault) {
         let fields = ManifestFields(try JSON(parsing: bytes, name: name), name: name, path: "")
-        let (vocabularySize, tokenizer) = try fields.head(format: DatasetManifest.sidecarFormat)
+        let head = try fields.head(format: DatasetManifest.sidecarFormat)
         let shard = try ShardRecord(ManifestFields(try fields.value("shard"), name: name, path: "shard."))
-        self.init(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: [shard])
+        self.init(vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: [shard], part: head.part)
+    }
+}
+
+extension JSONObject {
+    /// As a value, with more members behind its own.
+    fileprivate func merging(_ others: JSONObject) -> JSON {
+        var object = self
+        for (key, value) in others.members { object[key] = value }
+        return .object(object)
+    }
+}
+
+extension DatasetPart {
+    var json: JSON { ["index": .integer(index), "count": .integer(count)] }
+
+    fileprivate init(_ fields: ManifestFields) throws(Fault) {
+        let (index, count) = (try fields.count("index"), try fields.count("count"))
+        if index >= count { throw fields.fault("index", "expected less than the count, \(count), found \(index)") }
+        self.init(index: index, count: count)
     }
 }
 
@@ -117,15 +199,18 @@ private struct ManifestFields {
     let json: JSON
     let name: String
     let path: String
+    /// The number of an element of the array `path`. Its text is made only when there is something to complain of.
+    let index: Int?
 
-    init(_ json: JSON, name: String, path: String) {
+    init(_ json: JSON, name: String, path: String, index: Int? = nil) {
         self.json = json
         self.name = name
         self.path = path
+        self.index = index
     }
 
     func fault(_ key: String, _ reason: String, hint: String? = nil) -> Fault {
-        .badData(name, "\(path)\(key): \(reason)", hint: hint)
+        .badData(name, "\(path)\(index.map { "[\($0)]." } ?? "")\(key): \(reason)", hint: hint)
     }
 
     func value(_ key: String) throws(Fault) -> JSON {
@@ -166,8 +251,8 @@ private struct ManifestFields {
         return text
     }
 
-    /// What manifest and sidecar have in common.
-    func head(format: String) throws(Fault) -> (vocabularySize: Int, tokenizer: TokenizerRecord) {
+    /// Format and version.
+    func identity(_ format: String) throws(Fault) {
         let found = try string("format")
         if found != format { throw fault("format", "expected '\(format)', found \(quoted(found))") }
         let version = try count("version")
@@ -176,6 +261,13 @@ private struct ManifestFields {
                 "version", "expected \(DatasetManifest.version), found \(version)",
                 hint: "the file was made by another release of millrace")
         }
+    }
+
+    /// What manifest and sidecar have in common.
+    func head(
+        format: String
+    ) throws(Fault) -> (vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?) {
+        try identity(format)
         let vocabularySize = try count("vocabulary_size")
         if vocabularySize < 1 || vocabularySize > 1 << 32 {
             throw fault("vocabulary_size", "expected 1 to \(1 << 32), found \(vocabularySize)")
@@ -187,6 +279,12 @@ private struct ManifestFields {
                 "dtype", "expected '\(type.rawValue)' for a vocabulary of \(vocabularySize), found \(quoted(stated))")
         }
         let tokenizer = ManifestFields(try value("tokenizer"), name: name, path: path + "tokenizer.")
-        return (vocabularySize, try TokenizerRecord(tokenizer, vocabularySize: vocabularySize))
+        let part = json["part"].flatMap { $0.isNull ? nil : $0 }
+        return (
+            vocabularySize, try TokenizerRecord(tokenizer, vocabularySize: vocabularySize),
+            try part.map { (part: JSON) throws(Fault) in
+                try DatasetPart(ManifestFields(part, name: name, path: path + "part."))
+            }
+        )
     }
 }

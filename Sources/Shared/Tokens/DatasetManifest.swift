@@ -42,6 +42,26 @@ public struct TokenizerRecord: Sendable, Hashable {
     }
 }
 
+/// Which part of a corpus a dataset is, when a corpus is made by several runs (`tok-shard --shard`).
+public struct DatasetPart: Sendable, Hashable {
+    /// From 0.
+    public let index: Int
+    public let count: Int
+
+    public init(index: Int, count: Int) {
+        precondition((0..<count).contains(index), "part \(index) of \(count)")
+        self.index = index
+        self.count = count
+    }
+
+    /// The places that this part has of a list of `total`: a run of neighbours, so that the parts one after the other
+    /// are the list. Lengths of parts differ by one at most.
+    public func range(of total: Int) -> Range<Int> {
+        // index × total leaves 63 bits for no list that fits into memory.
+        index * total / count..<(index + 1) * total / count
+    }
+}
+
 /// Sums over the shards of a dataset.
 public struct DatasetTotals: Sendable, Hashable {
     public var shards = 0
@@ -53,7 +73,7 @@ public struct DatasetTotals: Sendable, Hashable {
     public init() {}
 
     /// nil when a sum leaves 63 bits.
-    public init?(of records: [ShardRecord]) {
+    public init?(of records: some Collection<ShardRecord>) {
         shards = records.count
         for record in records {
             for (total, value) in [
@@ -78,22 +98,37 @@ public struct DatasetManifest: Sendable, Hashable {
     public let type: TokenType
     public let vocabularySize: Int
     public let tokenizer: TokenizerRecord
-    public let shards: [ShardRecord]
+    public let shards: ShardList
     public let totals: DatasetTotals
+    /// nil for a whole.
+    public let part: DatasetPart?
 
-    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord]) {
+    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList, part: DatasetPart? = nil) {
         guard let totals = DatasetTotals(of: shards) else { preconditionFailure("totals leave 63 bits") }
         self.type = TokenType(vocabularySize: vocabularySize)
         self.vocabularySize = vocabularySize
         self.tokenizer = tokenizer
         self.shards = shards
         self.totals = totals
+        self.part = part
+    }
+
+    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord], part: DatasetPart? = nil) {
+        self.init(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: ShardList(shards), part: part)
     }
 
     /// The dataset digest that streams and cursors carry: it names the content, wherever the directory lies.
     public var digest: Digest {
+        var hasher = DigestHasher()
         var text = "\(type.rawValue) \(vocabularySize) \(tokenizer.endOfDocument.map(String.init) ?? "-")\n"
-        for shard in shards { text += "\(shard.tokens) \(shard.documents) \(shard.sha256)\n" }
-        return Digest.of(text)
+        for shard in shards {
+            text += "\(shard.tokens) \(shard.documents) \(shard.sha256)\n"
+            if text.utf8.count > 1 << 14 {
+                hasher.update(text)
+                text = ""
+            }
+        }
+        hasher.update(text)
+        return hasher.finish()
     }
 }

@@ -47,7 +47,7 @@ public final class DatasetWriter {
     }
 
     /// Ends the last shard and publishes the manifest; the directory is a dataset from here on.
-    public func finish() throws(Fault) -> DatasetManifest {
+    public func finish() throws -> DatasetManifest {
         cutter.finish(ResumePoint())
         try drain()
         return try sink.finish()

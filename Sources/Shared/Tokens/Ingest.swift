@@ -77,11 +77,12 @@ public struct Ingest {
         var sinks: [DatasetSink] = []
         for (directory, side) in zip(directories, record.sides) {
             let shards = try DatasetSink.finishedShards(
-                side.shards, in: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer)
+                side.shards, in: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
+                part: recipe.part)
             sinks.append(
                 try DatasetSink(
                     directory: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
-                    shards: shards))
+                    shards: shards, part: recipe.part))
         }
         self.sinks = sinks
         self.record = record

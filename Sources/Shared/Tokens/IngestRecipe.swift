@@ -20,6 +20,8 @@ public struct IngestRecipe: Sendable, Equatable {
     public var validation: Double?
     public var shardTokens = DatasetWriter.defaultShardTokens
     public var level = DatasetWriter.defaultLevel
+    /// Which part of a longer list of inputs these are; nil for all of it.
+    public var part: DatasetPart?
 
     /// Text through a tokenizer.
     public init(inputs: [String], format: DocumentFormat, tokenizer: any Tokenizer) {
@@ -50,7 +52,7 @@ public struct IngestRecipe: Sendable, Equatable {
     /// input is noticed.
     /// - Parameter sizes: of the inputs, null for what has none.
     func json(sizes: [Int?]) -> JSON {
-        [
+        var object: JSONObject = [
             "format": .string(format.rawValue),
             "separator": separator.map(JSON.string) ?? .null,
             "field": .string(field),
@@ -63,5 +65,7 @@ public struct IngestRecipe: Sendable, Equatable {
             "inputs": .array(
                 zip(inputs, sizes).map { ["name": .string($0), "bytes": $1.map(JSON.integer) ?? .null] }),
         ]
+        object["part"] = part?.json
+        return .object(object)
     }
 }

@@ -43,18 +43,21 @@ func openInput(_ path: String, at offset: Int) throws(Fault) -> any ByteSource {
 }
 
 /// A regular file in order, up to the size it had when it was opened.
-private final class RegularFileSource: ByteSource {
+final class RegularFileSource: ByteSource {
     private let file: InputFile
     private var offset: Int
+    private let end: Int
     var name: String { file.name }
 
-    init(_ file: InputFile, offset: Int) {
+    /// - Parameter end: where to stop; nil: the end of the file.
+    init(_ file: InputFile, offset: Int, end: Int? = nil) {
         self.file = file
         self.offset = offset
+        self.end = end ?? file.size
     }
 
     func read(upTo count: Int) throws(Fault) -> [UInt8] {
-        let bytes = try file.read(at: offset, count: min(count, file.size - offset))
+        let bytes = try file.read(at: offset, count: min(count, end - offset))
         offset += bytes.count
         return bytes
     }

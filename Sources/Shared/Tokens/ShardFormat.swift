@@ -21,6 +21,17 @@ enum ShardFormat {
     static func shardName(_ index: Int) -> String { "shard-\(padded(index)).tok.zst" }
     static func sidecarName(_ index: Int) -> String { "shard-\(padded(index)).json" }
 
+    /// The number in a name that `shardName` or `sidecarName` would make, or nil.
+    static func number(_ name: String, suffix: String) -> Int? {
+        let prefix = "shard-"
+        guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return nil }
+        let digits = name.dropFirst(prefix.count).dropLast(suffix.count)
+        guard digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits),
+            padded(number) == digits
+        else { return nil }
+        return number
+    }
+
     private static func padded(_ index: Int) -> String {
         let digits = String(index)
         return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
