@@ -17,9 +17,9 @@ LINT_BUILD ?= .build/lint
 
 TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
-SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh Tests/*/*.sh Benchmarks/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh)
 
-.PHONY: help setup build test demo bench train lint format faults neon interop parity check man install uninstall clean
+.PHONY: help setup build test demo bench train lint format faults neon ingest interop parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -68,6 +68,10 @@ faults: setup ## The long fault suite: kills, failing calls, truncation at every
 neon: ## Hold the arm64 kernels against this machine's, under qemu
 	@.ci/setup --neon
 	Tests/neon/run.sh
+
+ingest: build ## Try pipelines/ingest: GNU parallel, and Slurm and Ray where they are there
+	@.ci/setup --ingest
+	pipelines/ingest/check.sh
 
 interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
