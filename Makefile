@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh)
 
-.PHONY: help setup build test demo bench train lint format faults neon ingest interop parity check man install uninstall clean
+.PHONY: help setup build test demo bench train lint format faults neon ingest interop tokenizers parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -76,6 +76,9 @@ ingest: build ## Try pipelines/ingest: GNU parallel, and Slurm and Ray where the
 interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
 
+tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers on over 100 MB of text (QUICK=--quick: 4 MB)
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_tokenizers.py $(QUICK)
+
 parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy, JAX and PyTorch (OUT=out/parity)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" \
 	    python3 -m parity --output "$(or $(OUT),out/parity)" $(PARITY)
@@ -83,6 +86,11 @@ parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy,
 
 $(VENV)/ready: parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(VENV)/tokenizers: Tests/python/requirements.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
 	touch $@
 

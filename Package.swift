@@ -57,7 +57,7 @@ let package = Package(
         .systemLibrary(
             name: "CZstd", path: "Sources/Shared/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
-        .target(name: "CKernels", path: "Sources/Shared/CKernels"),
+        .target(name: "CKernels", path: "Sources/Shared/CKernels", exclude: ["unicode_tables.py"]),
 
         module("Bytes", ["CZstd", "CKernels", system, crypto]),
         module("Tokens", ["Bytes", system]),

@@ -52,13 +52,23 @@ struct LoadedModel {
                 checkpoint.path.string, "the checkpoint does not say which tokenizer it was trained with",
                 hint: "--ids takes and prints token ids")
         }
-        let name = tokenizer["name"]?.stringValue ?? ""
-        guard name == "bytes" else {
+        let directory = checkpoint.path.string
+        var record = try TokenizerRecord(tokenizer, vocabularySize: 1 << 32, name: directory)
+        if record.file != nil {
+            guard let file = try checkpoint.tokenizerName() else {
+                throw Fault.badData(
+                    directory, "the checkpoint has no copy of its tokenizer \(quoted(record.name))",
+                    hint: "train-step --tokenizer FILE puts one into every checkpoint; --ids takes and prints token ids"
+                )
+            }
+            record.file = file
+        }
+        guard let found = try record.tokenizer(in: directory) else {
             throw Fault.badData(
-                checkpoint.path.string, "this program has no tokenizer \(quoted(name))",
+                directory, "this program has no tokenizer \(quoted(record.name))",
                 hint: "--ids takes and prints token ids")
         }
-        return (BytesTokenizer(), data?["end_of_document"]?.intValue.map { UInt32($0) })
+        return (found, data?["end_of_document"]?.intValue.map { UInt32($0) })
     }
 }
 

@@ -68,7 +68,7 @@ struct Sample: ParsableCommand {
             let (tokenizer, end) = try loaded.tokenizer()
             let text = Array(prompt.utf8)
             // A document begins after the end of another: that is how the model learned to begin.
-            let begin = (end.map { [$0] } ?? []) + tokenizer.ids(text)
+            let begin = try (end.map { [$0] } ?? []) + tokenizer.ids(of: text)
             if begin.isEmpty { throw Fault(.usage, "an empty prompt, and the data have no end-of-document id") }
             let generator = try begun(loaded.model, begin)
             // A model may say anything; what would drive a terminal is shown as a replacement character there.
@@ -115,17 +115,6 @@ struct Sample: ParsableCommand {
                 return
             }
             if made + 1 < tokens { try generator.feed(id) }
-        }
-    }
-}
-
-extension Tokenizer {
-    /// The ids of a text, without an end of document.
-    func ids(_ text: [UInt8]) -> [UInt32] {
-        let stored = encode(text)
-        switch type {
-        case .u16: return [UInt16](littleEndianBytes: stored[...]).map(UInt32.init)
-        case .u32: return [UInt32](littleEndianBytes: stored[...])
         }
     }
 }

@@ -25,11 +25,12 @@ struct Cat: ParsableCommand {
     func run() throws {
         if ids && separator != nil { throw Fault(.usage, "--separator is for text, not for --ids") }
         let dataset = try Dataset(dataset)
-        let tokenizer = dataset.manifest.tokenizer.builtIn
+        let record = dataset.manifest.tokenizer
+        let tokenizer = ids ? nil : try record.tokenizer(in: dataset.path)
         if !ids && tokenizer == nil {
             throw Fault(
                 .usage,
-                "\(quoted(dataset.path)) was made with tokenizer \(quoted(dataset.manifest.tokenizer.name)), "
+                "\(quoted(dataset.path)) was made with tokenizer \(quoted(record.name)), "
                     + "which this release cannot decode", hint: "--ids writes the ids")
         }
         let output = BufferedSink(FileSink.standardOutput, capacity: 1 << 18)
@@ -40,7 +41,9 @@ struct Cat: ParsableCommand {
                 try output.write(line(piece, continues: !isFirstPiece, ends: endsDocument))
             } else if let tokenizer {
                 if isFirstPiece && isBetween, let separator { try output.write(separator + "\n") }
-                let text = tokenizer.decode(Array(piece))
+                // The id that ends the document is not of its text; the same token inside it is.
+                let isMarked = endsDocument && piece.last.map(Int.init) == record.endOfDocument
+                let text = tokenizer.decode(Array(isMarked ? piece.dropLast() : piece))
                 if StandardOutput.isTerminal && text.contains(where: { $0 < 7 || $0 == 0x1b }) {
                     try StandardOutput.requireNoTerminal("text with control characters")
                 }

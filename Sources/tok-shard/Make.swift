@@ -19,9 +19,8 @@ struct Make: ParsableCommand {
             documents are counted and not stored. The dataset's bytes do not depend on --threads.
             """)
 
-    @Option(
-        help: "Tokenizer: 'bytes' (ids 0-255 are the bytes, 256 ends a document). For ids: the one that made them.")
-    var tokenizer: String?
+    @OptionGroup
+    var choice: TokenizerChoice
     @Option(help: "Directory to make; must be new or empty unless --resume.")
     var output: String
     @Option(help: "Format of the input: text, jsonl, ids-u16, ids-u32, ids-text.")
@@ -36,8 +35,13 @@ struct Make: ParsableCommand {
         help: ArgumentHelp(
             "Vocabulary size of ids formats (default: the tokenizer's); every id is below it.", valueName: "V"))
     var vocabSize: Int?
-    @Option(help: ArgumentHelp("ids-u16, ids-u32: the id that ends each document.", valueName: "id"))
-    var endOfDocument: Int?
+    @Flag(help: "What reads like a special token in text becomes its id; otherwise it is text.")
+    var allowSpecial = false
+    @Option(
+        help: ArgumentHelp(
+            "The special token (name or id) that ends each document, or 'none'. ids-u16, ids-u32: an id.",
+            valueName: "token"))
+    var endOfDocument: String?
     @Option(
         help: ArgumentHelp("Part of the documents for OUTPUT/validation; the rest is OUTPUT/train.", valueName: "F"))
     var validation: Double?
@@ -90,14 +94,20 @@ struct Make: ParsableCommand {
         if splitOn != nil && format != .text {
             throw Fault(.usage, "--split-on is for --format text, not \(format.rawValue)")
         }
-        if endOfDocument != nil && format != .ids16 && format != .ids32 {
-            throw Fault(.usage, "--end-of-document is for --format ids-u16 and ids-u32, not \(format.rawValue)")
+        if endOfDocument != nil && (format == .idsText || (!format.holdsIds && choice.isBytes)) {
+            throw Fault(
+                .usage,
+                "--end-of-document is for --format ids-u16 and ids-u32 and for tokenizer files, not \(format.rawValue)"
+                    + (format.holdsIds ? "" : " with 'bytes'"))
+        }
+        if allowSpecial && (format.holdsIds || choice.isBytes) {
+            throw Fault(.usage, "--allow-special is for text with a tokenizer file")
         }
         var recipe: IngestRecipe
         var encoder: (any Tokenizer)?
         if format.holdsIds {
             // The tokenizer encodes nothing here; it says what the ids mean and how many there are.
-            let found = tokenizer == nil ? nil : try loadTokenizer()
+            let found = choice.tokenizer == nil ? nil : try loadTokenizer()
             guard let size = vocabSize ?? found?.vocabularySize else {
                 throw Fault(.usage, "--format \(format.rawValue) needs --vocab-size or --tokenizer")
             }
@@ -109,7 +119,8 @@ struct Make: ParsableCommand {
                 )
             }
             recipe = IngestRecipe(
-                inputs: files, format: format, vocabularySize: size, endOfDocument: endOfDocument, tokenizer: found)
+                inputs: files, format: format, vocabularySize: size, endOfDocument: try endOfDocumentId(found),
+                tokenizer: found)
         } else {
             let found = try loadTokenizer()
             if let vocabSize, vocabSize != found.vocabularySize {
@@ -119,6 +130,7 @@ struct Make: ParsableCommand {
             recipe = IngestRecipe(inputs: files, format: format, tokenizer: found)
             encoder = found
         }
+        recipe.allowsSpecial = allowSpecial
         recipe.separator = splitOn
         recipe.field = field
         recipe.validation = validation
@@ -132,14 +144,20 @@ struct Make: ParsableCommand {
     }
 
     private func loadTokenizer() throws -> any Tokenizer {
-        guard let tokenizer else {
-            throw Fault(
-                .usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
+        try choice.load(endOfDocument: format.holdsIds ? nil : endOfDocument) {
+            Fault(.usage, "--format \(format.rawValue) needs --tokenizer", hint: "--tokenizer bytes needs no file")
         }
-        if tokenizer == "bytes" { return BytesTokenizer() }
-        _ = try InputFile(FilePath(tokenizer))
-        throw Fault.badData(
-            tokenizer, "no tokenizer that this release reads", hint: "the built-in tokenizer is 'bytes'")
+    }
+
+    /// What ends the documents of ids.
+    private func endOfDocumentId(_ tokenizer: (any Tokenizer)?) throws -> Int? {
+        guard let endOfDocument else { return nil }
+        if let id = Int(endOfDocument) { return id }
+        guard var file = tokenizer as? BytePairTokenizer else {
+            throw Fault(.usage, "--end-of-document \(endOfDocument): expected an id")
+        }
+        try file.chooseEndOfDocument(endOfDocument)
+        return file.endOfDocument
     }
 
     /// Silence is success; but what was left out is said.

@@ -15,11 +15,11 @@ struct TokShard: Tool {
               tok-shard --tokenizer bytes --output corpus --split-on --- \\
                 --validation 0.01 book.txt notes.txt
 
-            Memory: about 20 MB and 1 MB a thread, whatever the size of the input; about 8 bytes more for each document \
-            of the shard under way. A line of jsonl takes about 3.5 times its length while it is read; one of more than \
+            Memory: about 20 MB and 1 MB a thread, whatever the size of the input; 25 to 55 MB more with a tokenizer \
+            file, by its size; about 8 bytes more for each document of the shard under way. A line of jsonl takes about 3.5 times its length while it is read; one of more than \
             1 GiB is refused.
             """,
         version: millraceVersion,
-        subcommands: [Make.self, Merge.self, Info.self, Cat.self, Verify.self],
+        subcommands: [Make.self, Merge.self, Info.self, Cat.self, Verify.self, Encode.self, Decode.self],
         defaultSubcommand: Make.self)
 }

@@ -72,7 +72,7 @@ struct TokShardErrorTests {
         try expectError(
             "--tokenizer bytes --output d none", status: 66, "cannot open 'none': No such file or directory")
         try expectError(
-            "--tokenizer f --output d f", input: file("{}"), status: 65, "'f': no tokenizer that this release reads")
+            "--tokenizer f --output d f", input: file("{}"), status: 65, "'f': model: expected an object")
         try expectError(
             "--tokenizer bytes --output d --level 20 f", input: file("x"), status: 64, "a compression level is 1 to 19")
         try expectError(

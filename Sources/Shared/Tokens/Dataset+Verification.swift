@@ -31,7 +31,7 @@ extension Dataset {
             var opened: Shard?
             try collect { opened = try shard(index) }
             guard let shard = opened else { continue }
-            let endOfDocument = manifest.tokenizer.builtIn == nil ? nil : manifest.tokenizer.endOfDocument
+            let endOfDocument = !manifest.tokenizer.canDecode ? nil : manifest.tokenizer.endOfDocument
             var next = 0
             try orderedParallelMap(
                 threads: threads,

@@ -151,11 +151,19 @@ extension DatasetPart {
 
 extension TokenizerRecord {
     public var json: JSON {
-        [
+        var object: JSONObject = [
             "name": .string(name), "file": file.map(JSON.string) ?? .null,
             "sha256": sha256.map { .string($0.description) } ?? .null,
             "special": ["end_of_document": endOfDocument.map(JSON.integer) ?? .null],
         ]
+        if let pattern { object["pattern"] = .string(pattern.rawValue) }
+        return .object(object)
+    }
+
+    /// From the tokenizer object of a stream's head or a checkpoint's state, which is the manifest's.
+    /// - Throws: `Fault` (bad data) naming the key.
+    public init(_ json: JSON, vocabularySize: Int, name: String) throws(Fault) {
+        try self.init(ManifestFields(json, name: name, path: "tokenizer."), vocabularySize: vocabularySize)
     }
 
     fileprivate init(_ fields: ManifestFields, vocabularySize: Int) throws(Fault) {
@@ -170,6 +178,14 @@ extension TokenizerRecord {
         let special = ManifestFields(try fields.value("special"), name: fields.name, path: fields.path + "special.")
         let end = try special.value("end_of_document")
         endOfDocument = end.isNull ? nil : try special.count("end_of_document")
+        if let stated = fields.json["pattern"], !stated.isNull {
+            guard let known = stated.stringValue.flatMap(PretokenPattern.init(rawValue:)) else {
+                throw fields.fault("pattern", "expected one of the patterns that docs/formats/tokenizer.md lists")
+            }
+            pattern = known
+        } else {
+            pattern = nil
+        }
         if let id = endOfDocument, id >= vocabularySize {
             throw special.fault("end_of_document", "id \(id) is not below the vocabulary size \(vocabularySize)")
         }

@@ -33,8 +33,14 @@ public struct TokenizerRecord: Sendable, Hashable {
     public var sha256: Digest?
     /// The id that ends every document, or nil when documents end without one.
     public var endOfDocument: Int?
+    /// How text is cut, when the file does not say it and is not one of the published ones; else nil.
+    public var pattern: PretokenPattern?
 
-    public init(name: String, file: String? = nil, sha256: Digest? = nil, endOfDocument: Int? = nil) {
+    public init(
+        name: String, file: String? = nil, sha256: Digest? = nil, endOfDocument: Int? = nil,
+        pattern: PretokenPattern? = nil
+    ) {
+        self.pattern = pattern
         self.name = name
         self.file = file
         self.sha256 = sha256

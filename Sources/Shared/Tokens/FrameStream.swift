@@ -9,7 +9,7 @@ internal import Bytes
 
 struct FrameStream {
     private let recipe: IngestRecipe
-    private let tokenizer: (any Tokenizer)?
+    private let encoder: (any TextEncoder)?
     private let endOfDocument: [UInt8]
     private let starts: [ResumePoint]
     private var cutters: [FrameCutter]
@@ -26,11 +26,11 @@ struct FrameStream {
     static let hashedBytes = 65_536
 
     /// - Parameter sides: where each dataset goes on.
-    init(_ recipe: IngestRecipe, tokenizer: (any Tokenizer)?, sides: [ResumePoint]) {
+    init(_ recipe: IngestRecipe, tokenizer: (any Tokenizer)?, sides: [ResumePoint]) throws(Fault) {
         self.recipe = recipe
-        self.tokenizer = tokenizer
+        encoder = try tokenizer?.makeEncoder(allowSpecial: recipe.allowsSpecial)
         let type = TokenType(vocabularySize: recipe.vocabularySize)
-        if tokenizer != nil, let id = recipe.tokenizer.endOfDocument {
+        if encoder != nil, let id = recipe.tokenizer.endOfDocument {
             endOfDocument = storedIds([UInt32(id)], vocabularySize: recipe.vocabularySize)
         } else {
             endOfDocument = []
@@ -91,7 +91,7 @@ struct FrameStream {
                 source, wide: recipe.format == .ids32, vocabularySize: recipe.vocabularySize,
                 endOfDocument: recipe.endOfDocument.map(UInt32.init),
                 // With its tokenizer a dataset promises that every document ends with that id (`verify` looks).
-                mustEnd: recipe.tokenizer.builtIn != nil, offset: offset)
+                mustEnd: recipe.tokenizer.canDecode, offset: offset)
         case .idsText:
             return IdTextDocuments(source, vocabularySize: recipe.vocabularySize, offset: offset, line: line)
         }
@@ -100,7 +100,13 @@ struct FrameStream {
     private mutating func take(_ piece: DocumentPiece) throws(Fault) {
         hasContent = hasContent || !piece.content.isEmpty
         var stored = piece.content
-        if let tokenizer, !stored.isEmpty { stored = tokenizer.encode(stored) }
+        if let encoder {
+            do throws(Fault) {
+                stored = try encoder.encode(stored, endsDocument: piece.endsDocument)
+            } catch {
+                throw .badData(recipe.inputs[position.input], error.message)
+            }
+        }
         emit(stored, isLast: false)
         if piece.endsDocument { emit(hasContent ? endOfDocument : [], isLast: true) }
         guard piece.endsDocument else { return }

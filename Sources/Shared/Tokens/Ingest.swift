@@ -40,7 +40,9 @@ public struct Ingest {
     private static let maximumShardTokens = 1_000_000_000
 
     /// Prepares the output directory.
-    /// - Parameter resume: go on with what an earlier run of the same recipe left.
+    /// - Parameters:
+    ///   - tokenizer: encodes text; with formats of ids it only goes along.
+    ///   - resume: go on with what an earlier run of the same recipe left.
     /// - Throws: `Fault`: settings out of range, an input that is not there, an output that exists (without `resume`) or
     ///   was made by another recipe.
     public init(_ recipe: IngestRecipe, tokenizer: (any Tokenizer)?, output: String, resume: Bool) throws(Fault) {
@@ -87,6 +89,8 @@ public struct Ingest {
         self.sinks = sinks
         self.record = record
         try record.write(in: output)
+        // After the record: a run that was killed in between can be resumed.
+        for directory in directories { try Ingest.keepTokenizer(tokenizer, in: directory) }
     }
 
     private static func check(_ recipe: IngestRecipe) throws(Fault) {
@@ -117,6 +121,16 @@ public struct Ingest {
             _ = try FileSource.open(path)  // says what is wrong with it
             return nil
         }
+    }
+
+    /// Puts the copy of the tokenizer file, which the manifest names, into a dataset's directory.
+    private static func keepTokenizer(_ tokenizer: (any Tokenizer)?, in directory: String) throws(Fault) {
+        guard let file = tokenizer?.record.file, let content = tokenizer?.fileContent else { return }
+        if [DatasetManifest.fileName, IngestRecord.fileName].contains(file) || file.hasPrefix("shard-") {
+            throw Fault(.usage, "a tokenizer file named \(quoted(file)): a dataset has another file of that name")
+        }
+        try FileSystem.makeDirectory(FilePath(directory))
+        try AtomicFile.write(content, to: FilePath(directory).appending(file))
     }
 
     private static func isOccupied(_ root: FilePath) throws(Fault) -> Bool {
@@ -154,6 +168,9 @@ public struct Ingest {
             record.sides.allSatisfy({ $0.shards == 0 }), !record.isComplete
         else { return }
         for sink in sinks { sink.abandon() }
+        if let file = tokenizer?.record.file {
+            for directory in directories { try? FileSystem.remove(FilePath(directory).appending(file)) }
+        }
         try? FileSystem.remove(root.appending(IngestRecord.fileName))
         // Only what is empty goes: rmdir(2) refuses the rest.
         for directory in made.reversed() { FileSystem.removeEmptyDirectory(FilePath(directory)) }
@@ -162,7 +179,8 @@ public struct Ingest {
     private mutating func work(
         threads: Int, isInterrupted: () -> Bool, progress: (Int) -> Void
     ) throws -> IngestSummary {
-        var stream = FrameStream(recipe, tokenizer: tokenizer, sides: record.sides.map(\.next))
+        var stream = try FrameStream(
+            recipe, tokenizer: recipe.format.holdsIds ? nil : tokenizer, sides: record.sides.map(\.next))
         let type = TokenType(vocabularySize: recipe.vocabularySize)
         let level = recipe.level
         let sinks = sinks

@@ -16,6 +16,8 @@ public struct IngestRecipe: Sendable, Equatable {
     public var endOfDocument: Int?
     public var vocabularySize: Int
     public var tokenizer: TokenizerRecord
+    /// Whether what reads like a special token becomes its id.
+    public var allowsSpecial = false
     /// Part of the documents that goes to `validation`, 0 < part < 1; nil for one dataset.
     public var validation: Double?
     public var shardTokens = DatasetWriter.defaultShardTokens
@@ -66,6 +68,7 @@ public struct IngestRecipe: Sendable, Equatable {
                 zip(inputs, sizes).map { ["name": .string($0), "bytes": $1.map(JSON.integer) ?? .null] }),
         ]
         object["part"] = part?.json
+        if allowsSpecial { object["allow_special"] = true }
         return .object(object)
     }
 }
