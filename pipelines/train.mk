@@ -30,7 +30,8 @@ SCHEDULE ?= $(STEPS)
 ROWS ?= 8
 LENGTH ?= 256
 RATE ?= 2e-3
-WARMUP ?= 50
+# 50 steps, or a tenth of a short run.
+WARMUP ?= $(shell echo $$(($(SCHEDULE) < 500 ? $(SCHEDULE) / 10 : 50)))
 SEED ?= 1
 EVAL_EVERY ?= 100
 SAVE_EVERY ?= 100
