@@ -36,7 +36,6 @@ typedef struct {
 static inline int64_t mr_gemm_own_end(const mr_gemm_product *p, int64_t begin) {
     const int64_t threads = mr_context_threads(p->context), left = p->own_tiles - begin;
     int64_t tiles = threads == 1 ? p->own_most : (left + 2 * threads - 1) / (2 * threads);
-    if (tiles < 2) tiles = 2;
     if (tiles > p->own_most) tiles = p->own_most;
     return tiles < left ? begin + tiles : p->own_tiles;
 }
