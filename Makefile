@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh)
 
-.PHONY: help setup build test demo bench train lint format faults neon ingest interop tokenizers parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop tokenizers foreign parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -46,6 +46,9 @@ bench: build $(VENV)/ready ## Print speeds beside rivals and the machine's own l
 	$(VENV)/bin/python Benchmarks/steps.py $(STEPS)
 	$(VENV)/bin/python Benchmarks/scaling.py
 	Benchmarks/tools.sh
+
+scale: build ## Merge, open and seek a dataset of 100,000 shards and 1 T tokens that takes no disk; two minutes
+	$(PYTHON) Benchmarks/scale.py
 
 train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained model (see pipelines/train.mk)
 	@$(MAKE) --no-print-directory -f pipelines/train.mk
@@ -79,6 +82,9 @@ interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors 
 tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers on over 100 MB of text (QUICK=--quick: 4 MB)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_tokenizers.py $(QUICK)
 
+foreign: build $(VENV)/foreign ## Compare token files with MosaicML streaming, datatrove and NumPy, both ways (FOREIGN=--quick)
+	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" $(VENV)/bin/python Tests/python/check_foreign.py $(FOREIGN)
+
 parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy, JAX and PyTorch (OUT=out/parity)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" \
 	    python3 -m parity --output "$(or $(OUT),out/parity)" $(PARITY)
@@ -92,6 +98,14 @@ $(VENV)/ready: parity/requirements.txt
 $(VENV)/tokenizers: Tests/python/requirements.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+# Without what they depend on: only their file formats are used.
+$(VENV)/foreign: Tests/python/foreign-requirements.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -c 'import numpy' 2> /dev/null || \
+	    $(VENV)/bin/pip install --quiet "$$(grep '^numpy==' parity/requirements.txt)"
+	$(VENV)/bin/pip install --quiet --no-deps --requirement $<
 	touch $@
 
 check: ## What CI runs

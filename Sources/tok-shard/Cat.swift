@@ -13,6 +13,8 @@ struct Cat: ParsableCommand {
 
     @Flag(help: "Decimal ids, a document a line (what --format ids-text reads), instead of text.")
     var ids = false
+    @Flag(help: "Text, which is the default.")
+    var text = false
     @Option(help: ArgumentHelp("Only this document, counted from 0.", valueName: "N"))
     var document: Int?
     @Option(
@@ -23,6 +25,7 @@ struct Cat: ParsableCommand {
     var dataset: String
 
     func run() throws {
+        if ids && text { throw Fault(.usage, "--text or --ids, not both") }
         if ids && separator != nil { throw Fault(.usage, "--separator is for text, not for --ids") }
         let dataset = try Dataset(dataset)
         let record = dataset.manifest.tokenizer

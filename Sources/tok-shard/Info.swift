@@ -1,4 +1,5 @@
-// `tok-shard info`: what a dataset holds, for a person or (--json) a program. Reads manifest and indexes, no tokens.
+// `tok-shard info`: what a dataset holds, for a person or (--json) a program. Reads manifest and indexes; tokens only when
+// the most frequent ones are asked for.
 
 internal import ArgumentParser
 private import Bytes
@@ -11,19 +12,33 @@ struct Info: ParsableCommand {
 
     @Flag(help: "One JSON object instead of a table.")
     var json = false
+    @Option(help: ArgumentHelp("Count all tokens and show the N most frequent.", valueName: "N"))
+    var top: Int?
     @Argument(help: "The dataset directory.")
     var dataset: String
 
     func run() throws {
+        if let top, top < 1 { throw Fault(.usage, "--top \(top): expected at least 1") }
         let dataset = try Dataset(dataset)
         let lengths = try DocumentLengths(dataset)
-        let text = json ? object(dataset, lengths).compact + "\n" : table(dataset, lengths)
+        var frequent: FrequentTokens?
+        if let top {
+            var progress = Progress()
+            let total = max(1, dataset.manifest.totals.tokens)
+            let counts = try TokenCounts(dataset) { done in progress.update { "\(done * 100 / total) %" } }
+            progress.clear()
+            frequent = FrequentTokens(dataset, counts, top)
+        }
+        let text =
+            json
+            ? object(dataset, lengths, frequent).compact + "\n"
+            : table(dataset, lengths) + (frequent.map(table) ?? "")
         try FileSink.standardOutput.write(text)
     }
 
-    private func object(_ dataset: Dataset, _ lengths: DocumentLengths) -> JSON {
+    private func object(_ dataset: Dataset, _ lengths: DocumentLengths, _ frequent: FrequentTokens?) -> JSON {
         let totals = dataset.manifest.totals
-        return [
+        var object: JSONObject = [
             "path": .string(dataset.path), "digest": .string(dataset.digest.description),
             "dtype": .string(dataset.type.rawValue), "vocabulary_size": .integer(dataset.vocabularySize),
             "tokenizer": dataset.manifest.tokenizer.json,
@@ -33,6 +48,26 @@ struct Info: ParsableCommand {
             "document_lengths": .array(
                 lengths.buckets.map { ["from": .integer($0.from), "documents": .integer($0.documents)] }),
         ]
+        if let frequent {
+            object["distinct_tokens"] = .integer(frequent.distinct)
+            object["top_tokens"] = .array(
+                frequent.tokens.map {
+                    ["id": .integer($0.id), "count": .integer($0.count), "text": $0.text.map(JSON.string) ?? .null]
+                })
+        }
+        return .object(object)
+    }
+
+    private func table(_ frequent: FrequentTokens) -> String {
+        var text = "\n\(frequent.distinct) distinct tokens, the most frequent:\n"
+        text += padded("id", 14) + padded("count", 14) + padded("part", 10) + "  text\n"
+        for token in frequent.tokens {
+            let part = 100 * Double(token.count) / Double(max(1, frequent.total))
+            text +=
+                padded("\(token.id)", 14) + padded("\(token.count)", 14) + padded(fixed(part, 2) + " %", 10)
+                + (token.text.map { "  " + quoted($0) } ?? "") + "\n"
+        }
+        return text
     }
 
     private func table(_ dataset: Dataset, _ lengths: DocumentLengths) -> String {
@@ -79,6 +114,23 @@ struct Info: ParsableCommand {
     private func padded(_ text: String, _ width: Int, right: Bool = true) -> String {
         let space = String(repeating: " ", count: max(0, width - text.count))
         return right ? space + text : text + space
+    }
+}
+
+/// The most frequent ids of a dataset, with their text where its tokenizer is at hand.
+private struct FrequentTokens {
+    let distinct: Int
+    let total: Int
+    let tokens: [(id: Int, count: Int, text: String?)]
+
+    init(_ dataset: Dataset, _ counts: TokenCounts, _ top: Int) {
+        let tokenizer = dataset.manifest.tokenizer.builtIn
+        distinct = counts.distinct
+        total = dataset.manifest.totals.tokens
+        tokens = counts.top(top).map { id, count in
+            let bytes = tokenizer?.decode([UInt32(id)]) ?? []
+            return (id, count, bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self))
+        }
     }
 }
 

@@ -20,6 +20,9 @@ struct TokShard: Tool {
             1 GiB is refused.
             """,
         version: millraceVersion,
-        subcommands: [Make.self, Merge.self, Info.self, Cat.self, Verify.self, Encode.self, Decode.self],
+        subcommands: [
+            Make.self, Merge.self, Import.self, Export.self, Info.self, Cat.self, Verify.self, Repair.self, Encode.self,
+            Decode.self,
+        ],
         defaultSubcommand: Make.self)
 }

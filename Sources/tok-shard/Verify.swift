@@ -9,6 +9,10 @@ struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check every byte of a dataset.", discussion: "Example: tok-shard verify corpus/train")
 
+    @Flag(
+        help:
+            "Also decode all ids: each has a token, and the end-of-document id ends documents and stands nowhere else.")
+    var deep = false
     @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
     var threads: Int?
     @Argument(help: "The dataset directory.")
@@ -21,7 +25,7 @@ struct Verify: ParsableCommand {
         let total = max(1, dataset.manifest.totals.tokens)
         var progress = Progress()
         let findings = try dataset.verify(
-            threads: threads,
+            threads: threads, deep: deep,
             report: { line in
                 progress.clear()
                 StandardError.writeLine("tok-shard: \(line)")

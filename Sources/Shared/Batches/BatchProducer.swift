@@ -63,7 +63,7 @@ public final class BatchProducer {
         reader = BlockReader(source, length: recipe.length, packing: recipe.packing)
         head = StreamHead(
             rows: rows, length: recipe.length, type: source.type, vocabularySize: source.vocabularySize,
-            endOfDocument: source.endOfDocument, tokenizer: source.datasets[0].manifest.json["tokenizer"] ?? [:],
+            endOfDocument: source.endOfDocument, tokenizer: source.datasets[0].manifest.tokenizer.json,
             dataset: source.digest, recipe: fingerprint, order: recipe.order.rawValue,
             packing: recipe.packing.rawValue, seed: recipe.seed, epochs: epochs, crossDocument: recipe.crossDocument,
             start: start.description, before: start.counts)

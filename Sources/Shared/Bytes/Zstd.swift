@@ -80,4 +80,18 @@ public final class ZstdDecompressor {
         if let failure { throw failure }
         return bytes
     }
+
+    /// The sizes of the frame that `bytes` begin with, by its own headers, without decoding it: nil when it is no zstd frame,
+    /// does not state the size of its content, or `bytes` end inside it.
+    public static func frameSize(_ bytes: ArraySlice<UInt8>) -> (compressed: Int, content: Int)? {
+        guard Array(bytes.prefix(4)) == [0x28, 0xb5, 0x2f, 0xfd] else { return nil }
+        // SAFETY: libzstd reads inside the buffer, which lives for the calls.
+        return unsafe bytes.withUnsafeBytes { source in
+            let compressed = unsafe ZSTD_findFrameCompressedSize(source.baseAddress, source.count)
+            // Errors and "unknown" are the largest values of 64 bits.
+            let content = unsafe ZSTD_getFrameContentSize(source.baseAddress, source.count)
+            guard ZSTD_isError(compressed) == 0, let content = Int(exactly: content) else { return nil }
+            return (compressed, content)
+        }
+    }
 }

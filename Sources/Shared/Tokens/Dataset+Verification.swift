@@ -8,11 +8,13 @@ extension Dataset {
     /// Checks sidecars, tokenizer file, and of every shard the digest, the tables, every frame's content checksum, that
     /// ids stay below the vocabulary size, the document ends, and what the index says of each frame.
     /// - Parameters:
+    ///   - deep: also decodes all ids with the dataset's tokenizer: each must have a token there, not only be below the
+    ///     vocabulary size, and the end-of-document id stands at the end of documents and nowhere else.
     ///   - report: called with each finding, in order.
     ///   - progress: called with the tokens checked.
     /// - Returns: the number of findings; 0 for a sound dataset.
     public func verify(
-        threads: Int, report: (String) -> Void, progress: (Int) -> Void = { _ in }
+        threads: Int, deep: Bool = false, report: (String) -> Void, progress: (Int) -> Void = { _ in }
     ) throws -> Int {
         var findings = 0
         var checked = 0
@@ -25,6 +27,7 @@ extension Dataset {
             do { try body() } catch let fault as Fault { find(fault.message) }
         }
         try collect { try verifyTokenizerFile() }
+        let meaning = deep ? TokenMeaning(manifest.tokenizer) : nil
         for index in 0..<shardCount {
             try collect { try verifySidecar(index) }
             try collect { try verifyDigest(index) }
@@ -41,7 +44,9 @@ extension Dataset {
                 },
                 makeWorker: {
                     let decompressor = ZstdDecompressor()
-                    return { k in shard.check(frame: k, endOfDocument: endOfDocument, using: decompressor) }
+                    return { k in
+                        shard.check(frame: k, endOfDocument: endOfDocument, meaning: meaning, using: decompressor)
+                    }
                 },
                 emit: { (faults: [String]) in
                     for fault in faults { find(fault) }
@@ -89,7 +94,9 @@ extension Dataset {
 
 extension Shard {
     /// Everything that can be wrong with one frame, in words.
-    fileprivate func check(frame k: Int, endOfDocument: Int?, using decompressor: ZstdDecompressor) -> [String] {
+    fileprivate func check(
+        frame k: Int, endOfDocument: Int?, meaning: TokenMeaning?, using decompressor: ZstdDecompressor
+    ) -> [String] {
         var findings: [String] = []
         var ids: [UInt32]?
         do throws(Fault) { ids = try tokens(inFrame: k, using: decompressor) } catch { findings.append(error.message) }
@@ -113,6 +120,41 @@ extension Shard {
                 break
             }
         }
+        if let meaning, let ends, let fault = meaning.fault(ids, ends: ends) {
+            findings.append(
+                self.fault(frame: k, "token \(tokenOffset(ofFrame: k) + fault.place) \(fault.reason)").message)
+        }
         return findings
+    }
+}
+
+/// What ids mean to the tokenizer that made them, as far as a check of a frame goes.
+private struct TokenMeaning: Sendable {
+    let tokenizer: (any Tokenizer)?
+    let endOfDocument: UInt32?
+
+    init(_ record: TokenizerRecord) {
+        tokenizer = record.builtIn
+        endOfDocument = record.endOfDocument.map { UInt32($0) }
+    }
+
+    /// The first id of a frame that has no token or ends a document where none ends.
+    func fault(_ ids: [UInt32], ends: [UInt32]) -> (place: Int, reason: String)? {
+        if let tokenizer {
+            if let place = ids.firstIndex(where: { Int($0) >= tokenizer.vocabularySize }) {
+                return (place, "is id \(ids[place]), for which the tokenizer has no token")
+            }
+            _ = tokenizer.decode(ids)
+        }
+        guard let endOfDocument else { return nil }
+        var next = 0
+        for (place, id) in ids.enumerated() {
+            if next < ends.count, place + 1 == Int(ends[next]) {
+                next += 1
+            } else if id == endOfDocument {
+                return (place, "is the end-of-document id \(id) inside a document")
+            }
+        }
+        return nil
     }
 }

@@ -110,8 +110,8 @@ extension DatasetManifest {
 
     private static func shards(_ reader: inout JSONReader, name: String, size: Int) throws(Fault) -> ShardList {
         var list = ShardList()
-        // A shard takes 200 bytes of text at least (its digest and its keys) and 270 as we write it.
-        list.reserveCapacity(size / 250)
+        // As we write it a shard takes 220 bytes of text and more.
+        list.reserveCapacity(size / 200)
         try reader.beginArray()
         while try reader.nextElement() {
             list.append(

@@ -77,6 +77,9 @@ struct FrameStream {
     }
 
     private func openReader() throws(Fault) -> any DocumentReader {
+        if recipe.format.isForeign {
+            return try ForeignDocuments.open(recipe, recipe.inputs[position.input], at: position)
+        }
         let source = try openInput(recipe.inputs[position.input], at: position.offset)
         let (offset, line) = (position.offset, position.line)
         switch recipe.format {
@@ -88,12 +91,13 @@ struct FrameStream {
         case .jsonLines: return JSONLineDocuments(source, field: recipe.field, offset: offset, line: line)
         case .ids16, .ids32:
             return IdDocuments(
-                source, wide: recipe.format == .ids32, vocabularySize: recipe.vocabularySize,
+                source, type: recipe.format == .ids32 ? .u32 : .u16, vocabularySize: recipe.vocabularySize,
                 endOfDocument: recipe.endOfDocument.map(UInt32.init),
                 // With its tokenizer a dataset promises that every document ends with that id (`verify` looks).
                 mustEnd: recipe.tokenizer.canDecode, offset: offset)
         case .idsText:
             return IdTextDocuments(source, vocabularySize: recipe.vocabularySize, offset: offset, line: line)
+        case .idsJSONLines, .llmc, .npy, .megatron, .datatrove, .mds: preconditionFailure("opened above")
         }
     }
 

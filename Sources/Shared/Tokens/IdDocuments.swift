@@ -1,28 +1,36 @@
-// Ids that another program made, as raw u16 or u32. A file is a document; or a document ends with each
-// end-of-document id, which stays its last token. Nothing is mapped or dropped: an id at or above the vocabulary size
-// is refused with its byte.
+// Ids that another program made, one integer after the other. A file is a document; or a document ends with each
+// end-of-document id, which stays its last token; or a document is a row of so many ids. Nothing is mapped or dropped: an
+// id at or above the vocabulary size is refused with its byte.
 
 internal import Bytes
 
 final class IdDocuments: DocumentReader {
     private let source: any ByteSource
-    private let wide: Bool
+    private let type: IntegerType
     private let vocabularySize: Int
     private let endOfDocument: UInt32?
     private let mustEnd: Bool
+    private let rowTokens: Int?
     private var offset: Int
     /// Ids that were read and checked and not handed out yet.
     private var pending: ArraySlice<UInt32> = []
     private var hasContent = false
+    /// Ids that the current row still wants.
+    private var rowLeft: Int
     private var isFinished = false
     private(set) var nextDocument: (offset: Int, line: Int)?
 
-    /// - Parameter mustEnd: whether an input whose last document lacks its end-of-document id is refused.
+    /// - Parameters:
+    ///   - mustEnd: whether an input whose last document lacks its end-of-document id is refused.
+    ///   - rowTokens: ids of every document; nil when documents are cut otherwise.
     init(
-        _ source: any ByteSource, wide: Bool, vocabularySize: Int, endOfDocument: UInt32?, mustEnd: Bool, offset: Int
+        _ source: any ByteSource, type: IntegerType, vocabularySize: Int, endOfDocument: UInt32?, mustEnd: Bool,
+        rowTokens: Int? = nil, offset: Int
     ) {
         self.source = source
-        self.wide = wide
+        self.type = type
+        self.rowTokens = rowTokens
+        rowLeft = rowTokens ?? 0
         self.vocabularySize = vocabularySize
         self.endOfDocument = endOfDocument
         self.mustEnd = mustEnd
@@ -32,11 +40,11 @@ final class IdDocuments: DocumentReader {
     func next() throws(Fault) -> DocumentPiece? {
         if isFinished { return nil }
         if pending.isEmpty { try fill() }
-        let size = wide ? 4 : 2
+        let size = type.byteCount
         if pending.isEmpty {
             isFinished = true
             // An empty file is an empty document only where a file is a document.
-            if endOfDocument != nil && !hasContent { return nil }
+            if (endOfDocument != nil || rowTokens != nil) && !hasContent { return nil }
             if mustEnd, let endOfDocument {
                 throw .badData(
                     source.name, byte: offset,
@@ -51,6 +59,11 @@ final class IdDocuments: DocumentReader {
         if let endOfDocument, let found = pending.firstIndex(of: endOfDocument) {
             end = found + 1
             endsDocument = true
+        } else if let rowTokens {
+            end = pending.startIndex + min(rowLeft, pending.count)
+            rowLeft -= end - pending.startIndex
+            endsDocument = rowLeft == 0
+            if endsDocument { rowLeft = rowTokens }
         }
         let ids = pending[..<end]
         pending = pending[end...]
@@ -63,20 +76,13 @@ final class IdDocuments: DocumentReader {
 
     private func fill() throws(Fault) {
         let bytes = try source.read(filling: inputPieceBytes)
-        let size = wide ? 4 : 2
+        let size = type.byteCount
         if bytes.count % size != 0 {
             throw .badData(
                 source.name, byte: offset + bytes.count - bytes.count % size,
                 "expected ids of \(size) bytes, found \(bytes.count % size) left over at the end")
         }
-        let ids =
-            wide
-            ? [UInt32](littleEndianBytes: bytes[...]) : [UInt16](littleEndianBytes: bytes[...]).map(UInt32.init(_:))
-        if let wrong = ids.firstIndex(where: { Int($0) >= vocabularySize }) {
-            throw .badData(
-                source.name, byte: offset + wrong * size,
-                "id \(ids[wrong]) is not below the vocabulary size \(vocabularySize)")
-        }
+        let ids = try type.ids(bytes[...], below: vocabularySize, name: source.name, byte: offset)
         pending = ids[...]
     }
 }

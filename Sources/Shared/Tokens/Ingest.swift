@@ -54,7 +54,7 @@ public struct Ingest {
         directories =
             recipe.validation == nil
             ? [output] : [Ingest.trainName, Ingest.validationName].map { root.appending($0).string }
-        let sizes = try recipe.inputs.map { path throws(Fault) in try Ingest.size(of: path) }
+        let sizes = try recipe.inputs.map { path throws(Fault) in try Ingest.size(of: path, recipe.format) }
         let identity = recipe.json(sizes: sizes)
         var record = IngestRecord(recipe: identity, sides: directories.map { _ in IngestRecord.Side() })
         if let kind = FileSystem.kind(of: root), kind != .directory {
@@ -112,8 +112,9 @@ public struct Ingest {
     }
 
     /// Bytes of a regular file; nil for a pipe. An input that is not there is found before any work is done.
-    private static func size(of path: String) throws(Fault) -> Int? {
-        if path == "-" { return nil }
+    private static func size(of path: String, _ format: DocumentFormat) throws(Fault) -> Int? {
+        if path == "-" && (!format.isForeign || format == .idsJSONLines) { return nil }
+        if format.isForeign && format != .idsJSONLines { return try ForeignDocuments.size(of: path, format) }
         switch FileSystem.kind(of: FilePath(path)) {
         case .file: return try InputFile(FilePath(path)).size
         case .other: return nil
