@@ -27,7 +27,7 @@ struct Info: ParsableCommand {
             let total = max(1, dataset.manifest.totals.tokens)
             let counts = try TokenCounts(dataset) { done in progress.update { "\(done * 100 / total) %" } }
             progress.clear()
-            frequent = FrequentTokens(dataset, counts, top)
+            frequent = try FrequentTokens(dataset, counts, top)
         }
         let text =
             json
@@ -123,8 +123,8 @@ private struct FrequentTokens {
     let total: Int
     let tokens: [(id: Int, count: Int, text: String?)]
 
-    init(_ dataset: Dataset, _ counts: TokenCounts, _ top: Int) {
-        let tokenizer = dataset.manifest.tokenizer.builtIn
+    init(_ dataset: Dataset, _ counts: TokenCounts, _ top: Int) throws {
+        let tokenizer = try dataset.manifest.tokenizer.tokenizer(in: dataset.path)
         distinct = counts.distinct
         total = dataset.manifest.totals.tokens
         tokens = counts.top(top).map { id, count in

@@ -27,7 +27,8 @@ extension Dataset {
             do { try body() } catch let fault as Fault { find(fault.message) }
         }
         try collect { try verifyTokenizerFile() }
-        let meaning = deep ? TokenMeaning(manifest.tokenizer) : nil
+        // Without the tokenizer's file, which was looked at above, there is nothing to hold ids against.
+        let meaning = deep ? try? TokenMeaning(manifest.tokenizer, in: path) : nil
         for index in 0..<shardCount {
             try collect { try verifySidecar(index) }
             try collect { try verifyDigest(index) }
@@ -133,9 +134,11 @@ private struct TokenMeaning: Sendable {
     let tokenizer: (any Tokenizer)?
     let endOfDocument: UInt32?
 
-    init(_ record: TokenizerRecord) {
-        tokenizer = record.builtIn
-        endOfDocument = record.endOfDocument.map { UInt32($0) }
+    /// - Parameter directory: where the copy of the tokenizer's file lies.
+    init(_ record: TokenizerRecord, in directory: String) throws(Fault) {
+        tokenizer = try record.tokenizer(in: directory)
+        // A token of a file may stand in text where special tokens were allowed.
+        endOfDocument = record.file == nil ? record.endOfDocument.map { UInt32($0) } : nil
     }
 
     /// The first id of a frame that has no token or ends a document where none ends.

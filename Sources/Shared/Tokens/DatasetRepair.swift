@@ -120,7 +120,7 @@ public struct DatasetRepair {
     private func salvageWithoutIndex(_ index: Int, report: (String) -> Void) throws(Fault) {
         let path = FilePath(dataset.shardPath(index))
         guard FileSystem.size(of: path) != nil else { return }
-        guard dataset.manifest.tokenizer.builtIn != nil, let end = dataset.manifest.tokenizer.endOfDocument else {
+        guard dataset.manifest.tokenizer.canDecode, let end = dataset.manifest.tokenizer.endOfDocument else {
             report(
                 "\(quoted(path.string)): without its index nothing says where documents end; the whole shard is lost")
             return

@@ -84,7 +84,7 @@ enum ForeignDocuments {
         let offset = max(start, position.offset)
         return IdDocuments(
             RegularFileSource(file, offset: offset), type: type, vocabularySize: recipe.vocabularySize,
-            endOfDocument: recipe.endOfDocument.map { UInt32($0) }, mustEnd: recipe.tokenizer.builtIn != nil,
+            endOfDocument: recipe.endOfDocument.map { UInt32($0) }, mustEnd: recipe.tokenizer.canDecode,
             rowTokens: rowTokens, offset: offset)
     }
 

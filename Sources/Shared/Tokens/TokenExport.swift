@@ -29,11 +29,14 @@ public struct TokenExport {
 
     private let dataset: Dataset
     private let options: Options
+    /// What `text` is decoded with.
+    private let tokenizer: (any Tokenizer)?
 
     /// - Throws: `Fault` (usage): options that do not fit together, or a dataset that the format cannot hold.
     public init(_ dataset: Dataset, _ options: Options) throws(Fault) {
         self.dataset = dataset
         self.options = options
+        tokenizer = options.format == .text ? try dataset.manifest.tokenizer.tokenizer(in: dataset.path) : nil
         func require(_ holds: Bool, _ message: String, hint: String? = nil) throws(Fault) {
             if !holds { throw Fault(.usage, message, hint: hint) }
         }
@@ -64,7 +67,7 @@ public struct TokenExport {
             format.keepsDocuments || marks != nil || options.dropsBoundaries,
             "\(format.rawValue) does not say where documents end, and \(quoted(dataset.path)) has no end-of-document id",
             hint: "--end-of-document appends one to every document, --drop-boundaries lets them run together")
-        if format == .text && dataset.manifest.tokenizer.builtIn == nil {
+        if format == .text && tokenizer == nil {
             throw Fault(
                 .usage,
                 "\(quoted(dataset.path)) was made with tokenizer \(quoted(dataset.manifest.tokenizer.name)), "
@@ -160,7 +163,7 @@ public struct TokenExport {
                 lengths: lengths)
         case .jsonl: return try JSONIdWriter(path, field: options.field)
         case .text:
-            guard let tokenizer = dataset.manifest.tokenizer.builtIn else { preconditionFailure("checked in init") }
+            guard let tokenizer else { preconditionFailure("checked in init") }
             return try DecodedTextWriter(path, tokenizer: tokenizer, separator: options.separator)
         }
     }

@@ -97,7 +97,9 @@ final class DecodedTextWriter: TokenFileWriter {
 
     func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws {
         if !isInside && !isFirst, let separator { try file.write(separator + "\n") }
-        try file.write(tokenizer.decode(Array(ids)))
+        // The id that ends the document is not of its text; the same token inside it is.
+        let isMarked = endsDocument && ids.last.map(Int.init) == tokenizer.record.endOfDocument
+        try file.write(tokenizer.decode(Array(isMarked ? ids.dropLast() : ids)))
         isFirst = false
         isInside = !endsDocument
     }
