@@ -14,6 +14,15 @@ import Testing
         #expect(CRC32C.checksum([]) == 0)
     }
 
+    /// Long inputs go in lanes; the tables do not.
+    @Test func crc32cInLanesIsThatOfTheTables() {
+        let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
+        for count in [1535, 1536, 1537, 3071, 3072, 4096, 4607, 9999, 10_000] {
+            let part = Array(bytes[..<count])
+            #expect(CRC32C.checksum(part, after: 77) == part.withRawSpan { CRC32C.tableChecksum($0, after: 77) })
+        }
+    }
+
     @Test func crc32cIsThatOfTheBitwiseDefinitionHoweverItIsCut() {
         func bitwise(_ bytes: some Sequence<UInt8>) -> UInt32 {
             ~bytes.reduce(~0) { crc, byte in
