@@ -124,7 +124,21 @@ private struct JSONParser {
     mutating func string() throws(Fault) -> String {
         let start = position
         position += 1
-        var text: [UInt8] = []
+        // Most strings have nothing to undo and are taken as they lie.
+        var end = position
+        while end < bytes.count, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\"), bytes[end] >= 0x20
+        {
+            end += 1
+        }
+        if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
+            guard let string = String(validating: bytes[position..<end], as: UTF8.self) else {
+                throw fault("string is not UTF-8", at: start)
+            }
+            position = end + 1
+            return string
+        }
+        var text = Array(bytes[position..<end])
+        position = end
         while true {
             guard let byte = peek else { throw fault("string without an end", at: start) }
             position += 1
@@ -204,6 +218,11 @@ private struct JSONParser {
             position += 1
             if peek == UInt8(ascii: "+") || peek == UInt8(ascii: "-") { position += 1 }
             if digits() == 0 { throw fault("not a JSON number", at: start) }
+        }
+        if isInteger, bytes[start] != UInt8(ascii: "-"), position - start <= 18 {
+            var value = 0
+            for index in start..<position { value = value * 10 + Int(bytes[index] - UInt8(ascii: "0")) }
+            return .integer(value)
         }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger {

@@ -66,7 +66,10 @@ public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 private struct ExactKey: Hashable, Sendable {
     let text: String
 
-    static func == (left: ExactKey, right: ExactKey) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+    static func == (left: ExactKey, right: ExactKey) -> Bool {
+        // What looks different has different bytes, and looking is quick.
+        left.text == right.text && left.text.utf8.elementsEqual(right.text.utf8)
+    }
 
     func hash(into hasher: inout Hasher) {
         let isHashed: Void? = unsafe text.utf8.withContiguousStorageIfAvailable { bytes in
