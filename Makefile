@@ -46,6 +46,7 @@ bench: build $(VENV)/ready ## Print speeds beside rivals and the machine's own l
 	$(VENV)/bin/python Benchmarks/steps.py $(STEPS)
 	$(VENV)/bin/python Benchmarks/scaling.py
 	Benchmarks/tools.sh
+	$(VENV)/bin/python Benchmarks/packing.py
 
 scale: build ## Merge, open and seek a dataset of 100,000 shards and 1 T tokens that takes no disk; two minutes
 	$(PYTHON) Benchmarks/scale.py

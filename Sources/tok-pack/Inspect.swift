@@ -34,11 +34,16 @@ struct Inspect: ParsableCommand {
         if file == "-" { try Self.helpIfInputIsTerminal() }
         var reader = try BatchStreamReader(FileSource.open(file))
         let output = BufferedSink(FileSink.standardOutput)
+        var packing = PackingCount(reader.head)
         // What was read is shown before what went wrong is said.
         do {
             try output.write(json ? JSON.object(["head": reader.head.json]).compact + "\n" : summary(reader.head))
-            while let next = try reader.next() { try output.write(json ? jsonLine(next) : lines(next)) }
+            while let next = try reader.next() {
+                packing.add(next)
+                try output.write(json ? jsonLine(next) : lines(next))
+            }
             if let end = reader.end {
+                try output.write(json ? JSON.object(["packing": packing.json]).compact + "\n" : packing.summary)
                 try output.write(json ? JSON.object(["done": end.json]).compact + "\n" : summary(end))
             }
         } catch let fault as Fault {
@@ -56,9 +61,23 @@ struct Inspect: ParsableCommand {
             dataset     \(head.dataset)
             order       \(printable(head.order)), seed \(head.seed), epochs \(head.epochs.map(String.init) ?? "forever")
             packing     \(printable(head.packing))\(head.crossDocument ? ", across documents" : "")
-            starts at   \(head.start)
+            \(shares(head))starts at   \(head.start)
 
             """
+    }
+
+    /// Lines for what a plain run has not.
+    private func shares(_ head: StreamHead) -> String {
+        var text = ""
+        let total = head.mix.reduce(0.0) { $0 + Double($1.share) }
+        for (number, source) in head.mix.enumerated() {
+            text += (number == 0 ? "mix         " : "            ")
+            text += "\(percent(Double(source.share) / total)) of \(source.dataset)\n"
+        }
+        if head.world > 1 { text += "rank        \(head.rank) of \(head.world)\n" }
+        if head.lanes > 1 { text += "lanes       \(head.lanes)\n" }
+        if !head.mask.isNull { text += "loss mask   \(printable(head.mask.compact))\n" }
+        return text
     }
 
     private func lines(_ batch: TokenBatch) -> String {
@@ -112,5 +131,46 @@ struct Inspect: ParsableCommand {
         cursor      \(end.cursor)
 
         """
+    }
+}
+
+/// What packing cost in the batches that were read.
+private struct PackingCount {
+    private let head: StreamHead
+    private var positions = 0
+    private var emitted = 0
+    private var segments = 0
+    private var cuts = 0
+
+    init(_ head: StreamHead) { self.head = head }
+
+    /// A piece that does not begin with its document is the other side of a cut; the id before a beginning tells it.
+    private var knowsCuts: Bool { head.endOfDocument != nil && !head.crossDocument }
+
+    mutating func add(_ batch: TokenBatch) {
+        positions += batch.rows * batch.length
+        emitted += batch.realPositions
+        for (row, ends) in batch.segmentEnds.enumerated() {
+            segments += ends.count
+            var start = 0
+            for end in ends {
+                if batch.inputs[row * batch.length + start] != head.endOfDocument { cuts += 1 }
+                start = Int(end)
+            }
+        }
+    }
+
+    private var waste: Double { positions == 0 ? 0 : Double(positions - emitted) / Double(positions) }
+
+    var json: JSON {
+        [
+            "positions": .integer(positions), "padded": .integer(positions - emitted), "waste": .number(waste),
+            "segments": .integer(segments), "cuts": knowsCuts ? .integer(cuts) : .null,
+        ]
+    }
+
+    var summary: String {
+        "packed      \(percent(waste)) of \(positions) positions wasted"
+            + (knowsCuts ? ", documents cut \(cuts) times" : "") + "\n"
     }
 }

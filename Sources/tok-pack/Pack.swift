@@ -40,11 +40,34 @@ struct Pack: ParsableCommand {
     )
     var order = Order.window
 
-    @Option(help: "best-fit: documents whole where a row holds them; concat: cut every t tokens.")
+    @Option(
+        help:
+            "best-fit: documents whole where a row holds them; concat: cut every t tokens; pad: one document a row, longer ones in several."
+    )
     var pack = Packing.bestFit
 
     @Flag(help: "Make each row one segment, so that attention crosses the borders of documents.")
     var crossDocument = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Leave targets up to and including a document's first token of this id out of the loss.", valueName: "id"))
+    var maskBefore: UInt32?
+
+    @Flag(help: "Leave out of the loss what the datasets' loss masks say (tok-pack mask).")
+    var lossMask = false
+
+    @Option(help: ArgumentHelp("Only every world-th row of each batch, from this one on.", valueName: "r"))
+    var rank = 0
+
+    @Option(help: ArgumentHelp("Ranks that share the rows of each batch.", valueName: "n"))
+    var world = 1
+
+    @Option(
+        help: ArgumentHelp(
+            "Lay the rows of a batch out in this many lanes, which no rank divides; train-step --lanes must be the same.",
+            valueName: "n"))
+    var lanes = 1
 
     @Option(
         help: ArgumentHelp("Go on behind the batch that carried this cursor; 'start' is the beginning.", valueName: "c")
@@ -61,7 +84,10 @@ struct Pack: ParsableCommand {
         help: ArgumentHelp("Worker threads (default: one a CPU); they change nothing but the speed.", valueName: "n"))
     var threads: Int?
 
-    @Argument(help: "Directories that tok-shard made.")
+    @Argument(
+        help: ArgumentHelp(
+            "Directories that tok-shard made, read as one; or each with its share of the rows: train=0.7 code=0.3.",
+            valueName: "dataset[=weight]"))
     var dataset: [String]
 
     func run() throws {
@@ -72,13 +98,17 @@ struct Pack: ParsableCommand {
             throw ValidationError("\(name) is \(value), expected at least 1")
         }
         if to != .jsonl { try StandardOutput.requireNoTerminal(to == .npy ? "a NumPy array" : "a batch stream") }
-        let source = try TokenSource(dataset.map { (path: String) throws in try Dataset(path) })
-        let recipe = Recipe(length: length, seed: seed, order: order, packing: pack, crossDocument: crossDocument)
+        if maskBefore != nil && lossMask { throw ValidationError("expected --mask-before or --loss-mask, not both") }
+        let (sources, mixture) = try DatasetArguments.open(dataset)
+        var recipe = Recipe(
+            length: length, seed: seed, order: order, packing: pack, crossDocument: crossDocument, lanes: lanes)
+        if let maskBefore { recipe.mask = .after(separator: maskBefore) }
+        if lossMask { recipe.mask = .sidecar(try TokenSource.maskDigest(sources)) }
         let producer = try BatchProducer(
-            source, recipe: recipe, rows: rows, epochs: epochs.count, limit: limit,
+            mixing: sources, mixture, recipe: recipe, rows: rows, epochs: epochs.count, limit: limit,
             // A run that has read nothing yet says 'start' where others have a cursor.
             cursor: try cursor.flatMap { (text: String) throws in text == "start" ? nil : try Cursor(parsing: text) },
-            threads: min(threads ?? Host.processors, 256))
+            rank: rank, world: world, threads: min(threads ?? Host.processors, 256))
         Interruption.exitAtOnce()
         do { try stream(producer) } catch let violation as LedgerViolation {
             throw Exit(.bug, "\(violation): please report this with the command line")

@@ -19,16 +19,27 @@ struct Request: CustomStringConvertible, Sendable {
     var crossDocument = false
     var cursor: String?
     var threads = 1
+    var mask = LossMaskRule.all
+    var lanes = 1
+    var rank = 0
+    var world = 1
+    /// Of each path, when they are mixed.
+    var weights: [String] = []
 
     var description: String { "\(order) \(packing) T=\(length) B=\(rows) cross=\(crossDocument)" }
 
     func producer(_ paths: [String]) throws -> BatchProducer {
-        try BatchProducer(
-            try TokenSource(paths.map { try Dataset($0) }),
-            recipe: Recipe(
-                length: length, seed: seed, order: order, packing: packing, crossDocument: crossDocument),
-            rows: rows, epochs: epochs, limit: limit, cursor: try cursor.map { try Cursor(parsing: $0) },
-            threads: threads)
+        let sources =
+            weights.isEmpty
+            ? [try TokenSource(paths.map { try Dataset($0) })] : try paths.map { try TokenSource([Dataset($0)]) }
+        let mixture = weights.isEmpty ? Mixture.single : try #require(Mixture(weights.compactMap { MixingWeight($0) }))
+        var recipe = Recipe(
+            length: length, seed: seed, order: order, packing: packing, crossDocument: crossDocument, mask: mask,
+            lanes: lanes)
+        if case .sidecar = mask { recipe.mask = .sidecar(try TokenSource.maskDigest(sources)) }
+        return try BatchProducer(
+            mixing: sources, mixture, recipe: recipe, rows: rows, epochs: epochs, limit: limit,
+            cursor: try cursor.map { try Cursor(parsing: $0) }, rank: rank, world: world, threads: threads)
     }
 
     func bytes(_ paths: [String]) throws -> [UInt8] {
@@ -48,7 +59,7 @@ struct Request: CustomStringConvertible, Sendable {
 }
 
 /// A row taken apart: the targets of each segment and the inputs beside them.
-private func segments(_ batches: [TokenBatch]) -> [(inputs: [UInt32], targets: [UInt32])] {
+func segments(_ batches: [TokenBatch]) -> [(inputs: [UInt32], targets: [UInt32])] {
     batches.flatMap { batch in
         (0..<batch.rows).flatMap { row in
             var start = row * batch.length
@@ -62,7 +73,7 @@ private func segments(_ batches: [TokenBatch]) -> [(inputs: [UInt32], targets: [
 }
 
 /// Documents whose tokens are all different: token k of the dataset has the id k.
-private func countedDocuments(_ shards: [[Int]]) -> [[[UInt32]]] {
+func countedDocuments(_ shards: [[Int]]) -> [[[UInt32]]] {
     var next: UInt32 = 0
     return shards.map { lengths in
         lengths.map { length in
@@ -340,11 +351,13 @@ private func countedDocuments(_ shards: [[Int]]) -> [[[UInt32]]] {
         }
         #expect(changed { _ in } == "accepted")
         #expect(changed { $0.seed = 5 }.contains("--seed is 1 in the cursor, 5 here"))
-        #expect(changed { $0.length = 9 }.contains("--length is 8 in the cursor, 9 here"))
+        #expect(changed { $0.length = 9 } == "accepted")
+        #expect(changed { $0.lanes = 3 }.contains("--lanes is 1 in the cursor, 3 here"))
+        #expect(changed { $0.mask = .after(separator: 7) }.contains("the cursor was made without a loss mask"))
         #expect(changed { $0.order = .full }.contains("--order is window in the cursor, full here"))
         #expect(changed { $0.packing = .concat }.contains("--pack is best-fit in the cursor, concat here"))
         #expect(changed { $0.crossDocument = true }.contains("without --cross-document"))
-        #expect(changed { ($0.seed, $0.length) = (5, 9) }.contains("more than one of"))
+        #expect(changed { ($0.seed, $0.packing) = (5, .concat) }.contains("more than one of"))
         var generator = Generator(state: 12)
         try writeDataset(directory.path + "/e", shards: [randomDocuments(60, longest: 25, &generator)])
         var other = Request()

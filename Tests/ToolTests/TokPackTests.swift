@@ -176,7 +176,7 @@ import Testing
         ("--threads 0", 64, "--threads is 0, expected at least 1"),
         ("--epochs -1", 64, ""), ("--order random", 64, ""), ("--seed -1", 64, ""), ("--length 9999999999", 64, ""),
         ("--rows 100000 --length 100000", 64, "batches of 100000 × 100000 do not fit a frame of 1 GiB"),
-        ("--cursor x", 64, "'x' is no cursor: its version is 'x', this program knows 1"),
+        ("--cursor x", 64, "'x' is no cursor: its version is 'x', this program knows 1 and 2"),
         ("--to npy --epochs forever", 64, "a NumPy array cannot be without end"),
         ("--to npy --epochs 9223372036854775807", 64, "the rows of this run leave 63 bits"),
         ("--to npy --epochs 0 --limit 9223372036854775807", 64, "the rows of this run leave 63 bits"),

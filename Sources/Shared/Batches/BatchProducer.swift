@@ -1,9 +1,8 @@
-// From datasets to batches: which rows come when, read ahead by workers, counted and digested in order. The calling
-// thread plans and emits; workers read blocks and assemble batches. What a batch contains follows from the recipe and
-// the cursor alone, so any number of workers and any interruption give the same stream.
+// From datasets to batches: which rows come when, counted and digested in order. What a batch contains follows from the
+// recipe and the cursor alone, so any number of workers and any interruption give the same stream. How a run goes is in
+// ProducerRun.swift, how a cursor is followed in RunStart.swift.
 
 public import Bytes
-private import DequeModule
 private import Tokens
 
 /// A batch ready for a stream.
@@ -27,106 +26,139 @@ public struct LedgerViolation: Error, Sendable, CustomStringConvertible {
 /// Produces the batches of a run, from any cursor.
 public final class BatchProducer {
     public let head: StreamHead
-    public let source: TokenSource
+    public let sources: [TokenSource]
     public let recipe: Recipe
 
-    private let start: Cursor
-    private let limit: Int?
-    private let threads: Int
-    private let reader: BlockReader
+    let start: Cursor
+    /// B, of all ranks.
+    let rows: Int
+    let limit: Int?
+    let threads: Int
+    let mixture: Mixture
+    let settings: [SourceRun.Settings]
 
+    /// Most sources of a mixed run: a cursor has a place in each.
+    public static let maximumSources = 32
+
+    /// A run over one source.
     /// - Parameters:
-    ///   - rows: B, rows a batch.
+    ///   - rows: B, rows a batch of all ranks.
     ///   - epochs: of the whole run; nil: without end.
     ///   - limit: batches from here, at least 1; nil: all.
     ///   - cursor: where an earlier stream of the same recipe stopped; nil: the beginning.
+    ///   - rank, world: this stream has every `world`-th row, from row `rank` of each batch.
     ///   - threads: workers.
     /// - Throws: `Fault` (usage) when a batch fits no frame or the cursor belongs elsewhere.
-    public init(
+    public convenience init(
         _ source: TokenSource, recipe: Recipe, rows: Int, epochs: Int? = 1, limit: Int? = nil, cursor: Cursor? = nil,
-        threads: Int = 1
+        rank: Int = 0, world: Int = 1, threads: Int = 1
     ) throws(Fault) {
+        try self.init(
+            [source], .single, recipe: recipe, rows: rows, epochs: epochs, limit: limit, cursor: cursor, rank: rank,
+            world: world, threads: threads)
+    }
+
+    /// A mixed run: every row comes from the source that is furthest behind its share. It ends when each source that has
+    /// a share has been read `epochs` times; smaller ones begin again meanwhile.
+    /// - Parameters:
+    ///   - sources: in an order that the run keeps; new ones may be added at the end when it goes on.
+    ///   - mixture: their shares, which may change when it goes on.
+    /// Others as above.
+    public convenience init(
+        mixing sources: [TokenSource], _ mixture: Mixture, recipe: Recipe, rows: Int, epochs: Int? = 1,
+        limit: Int? = nil, cursor: Cursor? = nil, rank: Int = 0, world: Int = 1, threads: Int = 1
+    ) throws(Fault) {
+        try self.init(
+            sources, mixture, recipe: recipe, rows: rows, epochs: epochs, limit: limit, cursor: cursor, rank: rank,
+            world: world, threads: threads)
+    }
+
+    private init(
+        _ sources: [TokenSource], _ mixture: Mixture, recipe: Recipe, rows: Int, epochs: Int?, limit: Int?,
+        cursor: Cursor?, rank: Int, world: Int, threads: Int
+    ) throws(Fault) {
+        guard let source = sources.first else { throw Fault(.usage, "no dataset was given") }
+        guard sources.count == mixture.shares.count, sources.count <= BatchProducer.maximumSources else {
+            throw Fault(.usage, "\(sources.count) sources, expected at most \(BatchProducer.maximumSources)")
+        }
+        try TokenSource.requireFit(sources.flatMap(\.datasets))
         guard rows >= 1, recipe.length >= 1, epochs ?? 1 >= 1, limit ?? 1 >= 1 else {
             throw Fault(.usage, "rows, length, epochs and limit are at least 1")
         }
         guard StreamHead.fits(rows: rows, length: recipe.length, type: source.type) else {
             throw Fault(.usage, "batches of \(rows) × \(recipe.length) do not fit a frame of 1 GiB")
         }
-        if let cursor, let mismatch = recipe.mismatch(with: cursor, dataset: source.digest) { throw mismatch }
-        let fingerprint = recipe.fingerprint(dataset: source.digest)
-        let start = cursor ?? Cursor(recipe: fingerprint)
-        self.source = source
+        try BatchProducer.check(rows: rows, rank: rank, world: world, lanes: recipe.lanes)
+        if case .after(let separator) = recipe.mask, Int(separator) >= source.vocabularySize {
+            throw Fault(
+                .usage,
+                "the separator is id \(separator), expected one below the vocabulary size \(source.vocabularySize)")
+        }
+        let begin = try RunStart(sources, mixture, recipe, epochs: epochs, cursor: cursor)
+        self.sources = sources
+        self.mixture = mixture
         self.recipe = recipe
-        self.start = start
+        self.rows = rows
         self.limit = limit
         self.threads = threads
-        reader = BlockReader(source, length: recipe.length, packing: recipe.packing)
-        head = StreamHead(
-            rows: rows, length: recipe.length, type: source.type, vocabularySize: source.vocabularySize,
+        start = begin.cursor
+        settings = sources.enumerated().map {
+            SourceRun.Settings(source: $1, recipe: recipe, number: $0, count: sources.count)
+        }
+        // A rank counts its own rows, and those only from here: what it had before another number of ranks may have had.
+        var before = StreamCounts()
+        before.batches = start.batch
+        var head = StreamHead(
+            rows: rows / world, length: recipe.length, type: source.type, vocabularySize: source.vocabularySize,
             endOfDocument: source.endOfDocument, tokenizer: source.datasets[0].manifest.tokenizer.json,
-            dataset: source.digest, recipe: fingerprint, order: recipe.order.rawValue,
+            dataset: RunStart.dataset(sources), recipe: start.recipe, order: recipe.order.rawValue,
             packing: recipe.packing.rawValue, seed: recipe.seed, epochs: epochs, crossDocument: recipe.crossDocument,
-            start: start.description, before: start.counts)
-        if let reason = contradiction(in: start) {
+            rank: rank, world: world, start: begin.text, before: world == 1 ? start.counts : before)
+        head.lanes = recipe.lanes
+        head.mask = recipe.mask.json
+        if sources.count > 1 {
+            head.mix = zip(sources, mixture.shares).map { StreamHead.MixedSource(dataset: $0.digest, share: $1) }
+        }
+        self.head = head
+    }
+
+    private static func check(rows: Int, rank: Int, world: Int, lanes: Int) throws(Fault) {
+        guard (1...1 << 20).contains(world), (0..<world).contains(rank) else {
+            throw Fault(.usage, "rank \(rank) of \(world), expected a rank from 0 to below the number of ranks")
+        }
+        guard (1...1 << 20).contains(lanes) else { throw Fault(.usage, "\(lanes) lanes, expected 1 or more") }
+        if lanes > 1, lanes % world != 0 {
             throw Fault(
-                .usage, "the cursor cannot be followed: \(reason)", hint: "copy it whole, as the stream carried it")
+                .usage, "\(lanes) lanes of \(world) ranks: expected a multiple of the ranks",
+                hint: "a lane is summed as one, so it cannot be shared")
+        }
+        if rows % max(lanes, world) != 0 {
+            throw Fault(
+                .usage,
+                "batches of \(rows) rows, expected a multiple of the \(max(lanes, world)) \(lanes > 1 ? "lanes" : "ranks")"
+            )
         }
     }
 
-    private func contradiction(in cursor: Cursor) -> String? {
-        if let epochs = head.epochs {
-            if cursor.epoch > epochs || cursor.epoch == epochs && (cursor.block > 0 || cursor.row > 0) {
-                return "it stands in epoch \(cursor.epoch + 1) of \(epochs)"
-            }
-        }
-        if cursor.block >= windowCount && cursor.block > 0 {
-            return "window \(cursor.block) of \(windowCount)"
-        }
-        let (positions, overflow) = cursor.rows.multipliedReportingOverflow(by: recipe.length)
-        let (counted, sumOverflow) = cursor.emitted.addingReportingOverflow(cursor.padded)
-        if overflow || sumOverflow || positions != counted {
-            return
-                "\(cursor.rows) rows of \(recipe.length) positions, but \(cursor.emitted) emitted + \(cursor.padded) padded"
-        }
-        let (whole, epochOverflow) = source.tokenCount.multipliedReportingOverflow(by: cursor.epoch)
-        if epochOverflow || cursor.emitted < whole || cursor.emitted - whole > source.tokenCount {
-            return "\(cursor.emitted) tokens emitted after \(cursor.epoch) epochs of \(source.tokenCount)"
-        }
-        return cursor.batch > cursor.rows ? "\(cursor.batch) batches of \(cursor.rows) rows" : nil
-    }
+    // MARK: Counting ahead
 
-    // MARK: Windows
-
-    private var windowBlocks: Int { max(1, Recipe.windowTokens / reader.grid.blockTokens) }
-
-    private var windowCount: Int {
-        recipe.order == .full ? 1 : (reader.grid.blockCount + windowBlocks - 1) / windowBlocks
-    }
-
-    /// The blocks of a window, in order.
-    private func blocks(epoch: Int, window: Int) -> [Int] {
-        let places = window * windowBlocks..<min((window + 1) * windowBlocks, reader.grid.blockCount)
-        if recipe.order == .sequential { return Array(places) }
-        let permutation = FeistelPermutation(
-            count: reader.grid.blockCount, seed: recipe.seed, purpose: Purpose.blocks, epoch: epoch)
-        return places.map { permutation($0) }
-    }
-
-    /// Rows that `run` will emit, padding of the last batch included; nil: without end. For best-fit it costs reading
+    /// Rows that `run` will emit, padding of the last batch included; nil: without end. But for `concat` it costs reading
     /// the document index.
     public func rowsToEmit() throws -> Int? {
         var batches = limit
-        if head.epochs != nil || start.row > 0 {
-            let layout = try RowLayout(reader)
-            let before = try rowsBeforeStart(layout)
-            if let epochs = head.epochs {
-                let (rows, overflow) = (epochs - start.epoch).multipliedReportingOverflow(by: layout.rowCount)
-                // Rows that leave 63 bits are more than any limit.
-                if overflow && limit == nil { throw BatchProducer.uncountable }
-                if !overflow {
-                    let remaining = (rows - before) / head.rows + ((rows - before) % head.rows == 0 ? 0 : 1)
-                    batches = min(batches ?? remaining, remaining)
-                }
+        if sources.count > 1 {
+            if head.epochs != nil {
+                throw Fault(
+                    .usage, "how many rows a mixed run of so many epochs has is only known when it is over",
+                    hint: "give --epochs forever and --limit")
+            }
+        } else if head.epochs != nil || start.places[0].row > 0 {
+            let left = try rowsLeft(start.places[0], epochs: head.epochs)
+            if let left {
+                let remaining = left / rows + (left % rows == 0 ? 0 : 1)
+                batches = min(batches ?? remaining, remaining)
+            } else if head.epochs != nil, limit == nil {
+                throw BatchProducer.uncountable
             }
         }
         guard let batches else { return nil }
@@ -135,24 +167,36 @@ public final class BatchProducer {
         return rows
     }
 
-    /// Rows of the epoch that the cursor has behind it.
-    private func rowsBeforeStart(_ layout: RowLayout) throws(Fault) -> Int {
-        func rows(ofWindow window: Int) -> Int {
-            if recipe.order == .full { return layout.rowCount }
-            return blocks(epoch: start.epoch, window: window).reduce(0) { $0 + layout.rows(ofBlock: $1) }
+    /// Rows from a place to the end of the last epoch; nil when there is none or they leave 63 bits.
+    private func rowsLeft(_ place: SourcePlace, epochs: Int?) throws -> Int? {
+        if let epochs, place.epoch >= epochs { return 0 }
+        let settings = settings[0]
+        var (rest, whole) = (0, epochs.map { $0 - place.epoch } ?? 0)
+        if place.window > 0 || place.row > 0 || !place.stages.isEmpty {
+            let reader = settings.reader(gridLength: place.grid)
+            var window = place
+            repeat {
+                let count = try settings.layout(reader, window).rowCount
+                if window.row > 0, window.row >= count {
+                    throw Fault(.usage, "the cursor cannot be followed: row \(window.row) of \(count) in its window")
+                }
+                rest += count - window.row
+                window = window.following(windowCount: settings.windowCount(reader.grid), length: recipe.length)
+            } while window.epoch == place.epoch
+            whole -= 1
         }
-        if start.row > 0 { try BatchProducer.check(row: start.row, of: rows(ofWindow: start.block)) }
-        return (0..<start.block).reduce(start.row) { $0 + rows(ofWindow: $1) }
+        guard epochs != nil else { return nil }
+        if whole == 0 { return rest }
+        let epoch = try RowLayout(
+            settings.reader(gridLength: recipe.length), blocks: nil, stages: [], length: recipe.length
+        ) { _, _ in nil }
+        let (product, overflow) = whole.multipliedReportingOverflow(by: epoch.rowCount)
+        let (rows, sumOverflow) = product.addingReportingOverflow(rest)
+        return overflow || sumOverflow ? nil : rows
     }
 
     private static let uncountable = Fault(
         .usage, "the rows of this run leave 63 bits", hint: "give smaller --epochs or --limit")
-
-    private static func check(row: Int, of rows: Int) throws(Fault) {
-        if row >= rows {
-            throw Fault(.usage, "the cursor cannot be followed: row \(row) of \(rows) in its window")
-        }
-    }
 
     // MARK: Running
 
@@ -164,183 +208,5 @@ public final class BatchProducer {
         defer { pool.close() }
         var run = ProducerRun(self, pool)
         return try run.toEnd(emit: emit)
-    }
-
-    /// One pass over the plan: positions, read-ahead, counts.
-    private struct ProducerRun {
-        private typealias Chunk = Ticket<[AssembledBatch]>
-        private struct Place {
-            var epoch: Int
-            var window: Int
-            var row: Int
-        }
-
-        private let producer: BatchProducer
-        private let pool: WorkPool
-        private let shape: BatchShape
-        /// Batches that one job assembles, so that tiny batches do not drown in hand-overs.
-        private let chunkBatches: Int
-
-        private var cursor: Cursor
-        private var place: Place
-        private var current: (any RowSource)?
-        private var ahead: (epoch: Int, window: Int, blocks: [Ticket<PackedBlock>])?
-        private var layout: RowLayout?
-        private let kept = Monitor(RecentValues<Int, PackedBlock>(capacity: EpochRows.keptBytes))
-        private var tokensIn = 0
-        private var planned = 0
-        private var inFlight = Deque<(ticket: Chunk, ends: [Place])>()
-
-        init(_ producer: BatchProducer, _ pool: WorkPool) {
-            self.producer = producer
-            self.pool = pool
-            let head = producer.head
-            shape = BatchShape(
-                rows: head.rows, length: head.length, type: head.type, endOfDocument: head.endOfDocument,
-                crossDocument: head.crossDocument)
-            // With `full` a job reads a block for every few rows: more rows a job, fewer readings of a block.
-            chunkBatches = max(1, (1 << (producer.recipe.order == .full ? 18 : 16)) / (head.rows * head.length))
-            cursor = producer.start
-            place = Place(epoch: cursor.epoch, window: cursor.block, row: cursor.row)
-            tokensIn = cursor.emitted
-        }
-
-        mutating func toEnd(emit: (EncodedBatch) throws -> Void) throws -> StreamEnd {
-            while try planChunk(emit: emit) {
-                while inFlight.count > 2 * max(1, producer.threads) { try emitChunk(emit) }
-            }
-            try drain(emit)
-            let leftOver = try tokensLeftOver()
-            let end = StreamEnd(
-                batches: cursor.batch, rows: cursor.rows,
-                ledger: Ledger(
-                    tokensIn: tokensIn, emitted: cursor.emitted, padded: cursor.padded, leftOver: leftOver),
-                orderDigest: cursor.digest, cursor: cursor.description)
-            if let imbalance = end.ledger.imbalance(rows: end.rows, length: shape.length) {
-                throw LedgerViolation(description: "the ledger does not balance: \(imbalance)")
-            }
-            return end
-        }
-
-        /// Hands the next few batches to the workers. False when there are none.
-        private mutating func planChunk(emit: (EncodedBatch) throws -> Void) throws -> Bool {
-            var plan = BatchPlan()
-            var ends: [Place] = []
-            while ends.count < chunkBatches, planned < producer.limit ?? .max {
-                var missing = shape.rows
-                while missing > 0, let source = try openSource(emit) {
-                    if missing == shape.rows { plan.beginBatch() }
-                    let count = min(missing, source.rowCount - place.row)
-                    plan.append(source, place.row..<place.row + count)
-                    missing -= count
-                    place.row += count
-                    if place.row == source.rowCount { try closeSource() }
-                }
-                if missing == shape.rows { break }
-                ends.append(place)
-                planned += 1
-            }
-            if ends.isEmpty { return false }
-            let ticket = pool.submit(urgent: true) { [shape, plan] tools in try shape.assemble(plan, tools: tools) }
-            inFlight.append((ticket, ends))
-            return true
-        }
-
-        private mutating func drain(_ emit: (EncodedBatch) throws -> Void) throws {
-            while !inFlight.isEmpty { try emitChunk(emit) }
-        }
-
-        private mutating func emitChunk(_ emit: (EncodedBatch) throws -> Void) throws {
-            let chunk = inFlight.removeFirst()
-            for (batch, end) in zip(try chunk.ticket.value(), chunk.ends) {
-                let index = cursor.batch
-                (cursor.epoch, cursor.block, cursor.row) = (end.epoch, end.window, end.row)
-                cursor.batch += 1
-                cursor.rows += shape.rows
-                cursor.emitted += batch.realPositions
-                cursor.padded += shape.rows * shape.length - batch.realPositions
-                for checksum in batch.rowChecksums { cursor.digest.append(rowChecksum: checksum) }
-                try emit(EncodedBatch(index: index, cursor: cursor, body: batch.body))
-            }
-        }
-
-        // MARK: Sources of rows
-
-        /// The source that `place` stands in, or nil after the last epoch.
-        private mutating func openSource(_ emit: (EncodedBatch) throws -> Void) throws -> (any RowSource)? {
-            if let current { return current }
-            if let epochs = producer.head.epochs, place.epoch >= epochs { return nil }
-            let source: any RowSource
-            if producer.recipe.order == .full {
-                if layout == nil { layout = try RowLayout(producer.reader) }
-                source = EpochRows(
-                    producer.reader, layout: layout!, recipe: producer.recipe, epoch: place.epoch, kept: kept)
-            } else {
-                if ahead.map({ ($0.epoch, $0.window) == (place.epoch, place.window) }) != true {
-                    ahead = readAhead(epoch: place.epoch, window: place.window)
-                }
-                let tickets = ahead!.blocks
-                // What is ready goes out before we wait for what is not.
-                try drain(emit)
-                source = WindowRows(
-                    try tickets.map { try $0.value() }, recipe: producer.recipe, epoch: place.epoch,
-                    window: place.window)
-                ahead = nil
-                let next = following(place)
-                if producer.head.epochs.map({ next.epoch < $0 }) ?? true {
-                    ahead = readAhead(epoch: next.epoch, window: next.window)
-                }
-            }
-            try count(source)
-            current = source
-            return source
-        }
-
-        private func readAhead(epoch: Int, window: Int) -> (epoch: Int, window: Int, blocks: [Ticket<PackedBlock>]) {
-            let reader = producer.reader
-            let tickets = producer.blocks(epoch: epoch, window: window).map { block in
-                pool.submit(urgent: false) { try reader.read(block, using: $0.decompressor) }
-            }
-            return (epoch, window, tickets)
-        }
-
-        /// Enters an opened source into the books; on a resume only what the cursor has not counted.
-        private mutating func count(_ source: any RowSource) throws {
-            if place.row > 0 { try BatchProducer.check(row: place.row, of: source.rowCount) }
-            if place.row == 0 {
-                tokensIn += source.tokenCount
-            } else if let before = source.realPositions(before: place.row) {
-                tokensIn += source.tokenCount - before
-            } else {
-                tokensIn = (place.epoch + 1) * producer.source.tokenCount
-            }
-        }
-
-        private mutating func closeSource() throws {
-            place = following(place)
-            current = nil
-            if place.window == 0 {
-                let expected = place.epoch * producer.source.tokenCount
-                if tokensIn != expected {
-                    throw LedgerViolation(
-                        description: "after \(place.epoch) epochs of \(producer.source.tokenCount) tokens "
-                            + "\(tokensIn) have been read, expected \(expected)")
-                }
-            }
-        }
-
-        /// The beginning of the next window.
-        private func following(_ place: Place) -> Place {
-            place.window + 1 < producer.windowCount
-                ? Place(epoch: place.epoch, window: place.window + 1, row: 0)
-                : Place(epoch: place.epoch + 1, window: 0, row: 0)
-        }
-
-        /// Tokens of the open window that were not emitted.
-        private func tokensLeftOver() throws -> Int {
-            guard let current else { return 0 }
-            if let before = current.realPositions(before: place.row) { return current.tokenCount - before }
-            return tokensIn - cursor.emitted
-        }
     }
 }

@@ -78,7 +78,7 @@ public struct BatchStreamReader {
     }
 
     private mutating func finish(_ frame: Frame, at offset: Int) throws(Fault) {
-        let end = try StreamEnd(parsing: frame.payload, length: head.length, name: source.name, base: offset + 8)
+        let end = try StreamEnd(parsing: frame.payload, head: head, name: source.name, base: offset + 8)
         for (what, stated, counted) in [
             ("batches", end.batches, counts.batches), ("rows", end.rows, counts.rows),
             ("emitted tokens", end.ledger.emitted, counts.emitted),

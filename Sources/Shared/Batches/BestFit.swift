@@ -3,22 +3,11 @@
 // Truncations Improve Language Modeling"). Rows with the same room are a linked stack, a two-level bit set finds the
 // next size of room that occurs, so a piece costs near constant time.
 
-/// A run of tokens of one document, wholly inside one row.
-struct Piece: Sendable, Equatable {
-    /// Token offset in the shard.
-    var start: Int
-    /// 1 … T.
-    var count: Int
-    var startsDocument: Bool
-
-    var end: Int { start + count }
-}
-
 enum BestFit {
     /// Packs pieces of at most `length` tokens into rows of at most `length`.
     /// - Parameter pieces: by rising start.
     /// - Returns: for each row its pieces by rising start; rows by their first piece.
-    static func pack(_ pieces: [Piece], length: Int) -> [[Piece]] {
+    static func pack(_ pieces: [Piece], length: Int) -> RowTable {
         // Sorted by falling count, ties by position: a counting sort keeps the order of equals.
         var firsts = [Int](repeating: 0, count: length + 2)
         for piece in pieces { firsts[length - piece.count + 1] += 1 }
@@ -33,18 +22,30 @@ enum BestFit {
         for index in sorted {
             rowOfPiece[index] = rooms.place(pieces[index].count)
         }
+        return table(pieces, rowOfPiece, rowCount: rooms.rowCount)
+    }
+
+    /// - Parameter rowOfPiece: the row that each piece went into, rows numbered in any way.
+    static func table(_ pieces: [Piece], _ rowOfPiece: [Int], rowCount: Int) -> RowTable {
         // In order of position, a row appears when its first piece does.
-        var numbers = [Int](repeating: -1, count: rooms.rowCount)
-        var rows: [[Piece]] = []
-        for (index, piece) in pieces.enumerated() {
-            let row = rowOfPiece[index]
+        var numbers = [Int](repeating: -1, count: rowCount)
+        var firsts = [Int](repeating: 0, count: rowCount + 1)
+        var next = 0
+        for row in rowOfPiece {
             if numbers[row] < 0 {
-                numbers[row] = rows.count
-                rows.append([])
+                numbers[row] = next
+                next += 1
             }
-            rows[numbers[row]].append(piece)
+            firsts[numbers[row] + 1] += 1
         }
-        return rows
+        for row in 0..<rowCount { firsts[row + 1] += firsts[row] }
+        var places = firsts
+        var sorted = pieces
+        for (index, row) in rowOfPiece.enumerated() {
+            sorted[places[numbers[row]]] = pieces[index]
+            places[numbers[row]] += 1
+        }
+        return RowTable(pieces: sorted, firstPieces: firsts)
     }
 
     /// Open rows by the room they have left.

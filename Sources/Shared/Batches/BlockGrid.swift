@@ -1,5 +1,5 @@
 // The dataset cut into blocks: per shard a grid of P tokens. A block is what is read, packed and shuffled as one, so P
-// is a whole number of rows near the size of a frame (concat) or of four (best-fit: a larger pool packs tighter).
+// is a whole number of rows near the size of a frame (or of four, for best-fit: a larger pool packs tighter).
 
 private import Tokens
 
@@ -7,7 +7,7 @@ private import Tokens
 struct BlockGrid: Sendable {
     /// P, tokens between the starts of blocks.
     let blockTokens: Int
-    /// T.
+    /// The length of rows that the grid was made for: documents longer than that are cut at multiples of it.
     let length: Int
     let blockCount: Int
     private let shardTokens: [Int]
@@ -24,6 +24,7 @@ struct BlockGrid: Sendable {
         self.blockTokens = blockTokens
         self.length = length
         var firstBlocks = [0]
+        firstBlocks.reserveCapacity(shardTokens.count + 1)
         for tokens in shardTokens {
             firstBlocks.append(firstBlocks[firstBlocks.count - 1] + (tokens - 1) / blockTokens + 1)
         }
@@ -38,8 +39,15 @@ struct BlockGrid: Sendable {
         return (shard, start..<min(start + blockTokens, shardTokens[shard]))
     }
 
-    /// Rows of a block when it is cut every T tokens.
-    func concatRows(of block: Int) -> Int { (location(of: block).tokens.count - 1) / length + 1 }
+    /// Rows of a block when it is cut every `length` tokens.
+    func concatRows(of block: Int, length: Int) -> Int { (location(of: block).tokens.count - 1) / length + 1 }
+
+    /// Windows of an epoch, and the blocks of a window by their places in the epoch's order.
+    var windowBlocks: Int { max(1, Recipe.windowTokens / blockTokens) }
+    var windowCount: Int { (blockCount + windowBlocks - 1) / windowBlocks }
+    func places(ofWindow window: Int) -> Range<Int> {
+        window * windowBlocks..<min((window + 1) * windowBlocks, blockCount)
+    }
 }
 
 /// The last index whose element is at most `value`, in a rising array that begins at or below it and holds more beyond.

@@ -4,50 +4,108 @@
 internal import Bytes
 internal import Tokens
 
-/// Reads and packs blocks. Stateless: any number of threads may share one.
+/// Reads and packs blocks. Any number of threads may share one.
 struct BlockReader: Sendable {
     let source: TokenSource
     let grid: BlockGrid
     let packing: Packing
+    private let separators: SeparatorSearch?
+    private let hasSidecar: Bool
 
-    init(_ source: TokenSource, length: Int, packing: Packing) {
+    /// - Parameter gridLength: the length of rows that the blocks are made for.
+    init(_ source: TokenSource, gridLength: Int, packing: Packing, mask: LossMaskRule) {
         self.source = source
         self.packing = packing
-        grid = BlockGrid(source, length: length, packing: packing)
+        grid = BlockGrid(source, length: gridLength, packing: packing)
+        if case .after(let separator) = mask { separators = SeparatorSearch(separator) } else { separators = nil }
+        if case .sidecar = mask { hasSidecar = true } else { hasSidecar = false }
     }
 
-    /// The rows of a block with their tokens. Best-fit reads at most T − 1 tokens past the block.
-    func read(_ block: Int, using decompressor: ZstdDecompressor) throws(Fault) -> PackedBlock {
+    /// The rows of a block with their tokens.
+    /// - Parameters:
+    ///   - length: T.
+    ///   - layout: nil for all that the block holds; else what is left of it, and its place there.
+    func read(
+        _ block: Int, length: Int, left layout: (RowLayout, index: Int)? = nil, using decompressor: ZstdDecompressor
+    ) throws(Fault) -> PackedBlock {
         let (index, range) = grid.location(of: block)
         let shard = try source.shard(index)
-        let rows = try rows(of: range, in: shard)
-        var end = range.lowerBound
-        for row in rows { for piece in row { end = max(end, piece.end) } }
+        let documents = try documents(of: range, in: shard)
+        var rows = RowTable(
+            packing: stretches(of: range, documents), length: layout?.0.firstLength ?? length, packing)
+        if let (layout, place) = layout { rows = layout.left(of: rows, at: place) }
+        var end = range.lowerBound + 1
+        for piece in rows.pieces { end = max(end, piece.end) }
+        let tokens = try tokens(range.lowerBound..<end, of: shard, using: decompressor)
         return PackedBlock(
-            tokens: try tokens(range.lowerBound..<end, of: shard, using: decompressor), start: range.lowerBound,
-            width: source.type.byteCount, rows: rows)
+            tokens: tokens,
+            counts: try counts(range.lowerBound..<end, tokens, documents, index, shard, using: decompressor),
+            start: range.lowerBound, width: source.type.byteCount, rows: rows)
+    }
+
+    /// How the documents of a block lie in rows, from the document index alone.
+    func rows(of block: Int, length: Int) throws(Fault) -> RowTable {
+        let (index, range) = grid.location(of: block)
+        return RowTable(
+            packing: stretches(of: range, try documents(of: range, in: try source.shard(index))), length: length,
+            packing)
+    }
+
+    /// What a block holds of documents, and where those end.
+    func stretches(of block: Int) throws(Fault) -> (stretches: [Piece], ends: [Int]) {
+        let (index, range) = grid.location(of: block)
+        let documents = try documents(of: range, in: try source.shard(index))
+        return (stretches(of: range, documents), documents.ends)
     }
 
     /// How many rows a block has, from the document index alone.
-    func rowCount(of block: Int) throws(Fault) -> Int {
-        if packing == .concat { return grid.concatRows(of: block) }
-        let (index, range) = grid.location(of: block)
-        return try rows(of: range, in: try source.shard(index)).count
+    func rowCount(of block: Int, length: Int) throws(Fault) -> Int {
+        if packing == .concat { return grid.concatRows(of: block, length: length) }
+        return try rows(of: block, length: length).rowCount
     }
 
-    private func rows(of range: Range<Int>, in shard: Shard) throws(Fault) -> [[Piece]] {
-        let length = grid.length
-        switch packing {
-        case .concat:
-            let documents = try DocumentEnds(shard, covering: range)
-            return BlockReader.cut(range, documents.firstStart, documents.ends, length: length)
-        case .bestFit:
-            let reach = range.lowerBound..<min(range.upperBound + length - 1, shard.tokenCount)
-            let documents = try DocumentEnds(shard, covering: reach)
-            return BestFit.pack(
-                BlockReader.pieces(startingIn: range, documents.firstStart, documents.ends, length: length),
-                length: length)
+    /// Best-fit and pad read at most one piece past the block.
+    private func documents(of range: Range<Int>, in shard: Shard) throws(Fault) -> DocumentEnds {
+        let reach = packing == .concat ? range.upperBound : range.upperBound + grid.length - 1
+        return try DocumentEnds(shard, covering: range.lowerBound..<min(reach, shard.tokenCount))
+    }
+
+    private func stretches(of range: Range<Int>, _ documents: DocumentEnds) -> [Piece] {
+        packing == .concat
+            ? BlockReader.clipped(range, documents.firstStart, documents.ends)
+            : BlockReader.stretches(startingIn: range, documents.firstStart, documents.ends, length: grid.length)
+    }
+
+    /// Whether each token of `range` counts in the loss.
+    private func counts(
+        _ range: Range<Int>, _ tokens: [UInt8], _ documents: DocumentEnds, _ index: Int, _ shard: Shard,
+        using decompressor: ZstdDecompressor
+    ) throws(Fault) -> [UInt8]? {
+        if hasSidecar { return try source.mask(index).counts(of: range) }
+        guard let separators else { return nil }
+        var counts = [UInt8](repeating: 0, count: range.count)
+        var isBehind = false
+        if documents.firstStart < range.lowerBound {
+            isBehind = try separators.isFound(
+                shard: index, shard, from: documents.firstStart, before: range.lowerBound, using: decompressor)
         }
+        var next = 0
+        let separator = separators.separator
+        for position in range {
+            if next < documents.ends.count, documents.ends[next] == position {
+                isBehind = false
+                next += 1
+            }
+            let offset = position - range.lowerBound
+            counts[offset] = isBehind ? 1 : 0
+            let id: UInt32
+            switch shard.type {
+            case .u16: id = UInt32(tokens[2 * offset + 2]) | UInt32(tokens[2 * offset + 3]) << 8
+            case .u32: id = tokens.littleEndian(at: 4 * offset + 4) ?? 0
+            }
+            if id == separator { isBehind = true }
+        }
+        return counts
     }
 
     /// Ids as stored, with the one before the range in front.
@@ -69,13 +127,12 @@ struct BlockReader: Sendable {
             let base = shard.tokenOffset(ofFrame: frame)
             let low = max(0, range.lowerBound - 1 - base)
             let high = min(shard.tokenCount(inFrame: frame), range.upperBound - base)
-            switch shard.type {
-            case .u16:
-                let tokens = try shard.tokens16(inFrame: frame, using: decompressor)
-                bytes.append(littleEndian: low == 0 && high == tokens.count ? tokens : Array(tokens[low..<high]))
-            case .u32:
-                let tokens = try shard.tokens(inFrame: frame, using: decompressor)
-                bytes.append(littleEndian: low == 0 && high == tokens.count ? tokens : Array(tokens[low..<high]))
+            let width = shard.type.byteCount
+            let content = try shard.checkedContent(ofFrame: frame, using: decompressor)
+            if low == 0, high * width == content.count {
+                bytes.append(contentsOf: content)
+            } else {
+                bytes.append(contentsOf: content[low * width..<high * width])
             }
         }
         return bytes
@@ -83,59 +140,48 @@ struct BlockReader: Sendable {
 }
 
 extension BlockReader {
-    /// Rows of exactly `length` tokens, the last of a shard possibly shorter; each is cut into pieces where documents
-    /// end.
+    /// The documents that a range holds, clipped to it.
     /// - Parameters:
     ///   - firstStart: where the document that holds the range's first token begins.
     ///   - ends: document ends after the range's start, rising, as far as the range reaches.
-    static func cut(_ range: Range<Int>, _ firstStart: Int, _ ends: [Int], length: Int) -> [[Piece]] {
-        var rows: [[Piece]] = []
-        rows.reserveCapacity((range.count - 1) / length + 1)
+    static func clipped(_ range: Range<Int>, _ firstStart: Int, _ ends: [Int]) -> [Piece] {
+        var stretches: [Piece] = []
+        stretches.reserveCapacity(ends.count + 1)
         var position = range.lowerBound
         var startsDocument = firstStart == position
-        var next = 0
-        while position < range.upperBound {
-            let rowEnd = min(position + length, range.upperBound)
-            var row: [Piece] = []
-            while position < rowEnd {
-                let documentEnd = next < ends.count ? ends[next] : Int.max
-                let end = min(documentEnd, rowEnd)
-                row.append(Piece(start: position, count: end - position, startsDocument: startsDocument))
-                startsDocument = end == documentEnd
-                if startsDocument { next += 1 }
-                position = end
-            }
-            rows.append(row)
+        for end in ends + [Int.max] where position < range.upperBound {
+            let stop = min(end, range.upperBound)
+            stretches.append(Piece(start: position, count: stop - position, startsDocument: startsDocument))
+            startsDocument = true
+            position = stop
         }
-        return rows
+        return stretches
     }
 
-    /// The pieces whose first token lies in the range: documents no longer than `length` whole, longer ones cut every
-    /// `length` tokens from their start. Parameters as above; `ends` reaches `length` − 1 tokens past the range.
-    static func pieces(startingIn range: Range<Int>, _ firstStart: Int, _ ends: [Int], length: Int) -> [Piece] {
-        var pieces: [Piece] = []
+    /// What belongs to a block whose documents stay whole: with documents cut every `length` tokens from their start, all
+    /// pieces whose first token lies in the range; those of one document are one stretch. Parameters as above; `ends`
+    /// reaches `length` − 1 tokens past the range.
+    static func stretches(startingIn range: Range<Int>, _ firstStart: Int, _ ends: [Int], length: Int) -> [Piece] {
+        var stretches: [Piece] = []
+        stretches.reserveCapacity(ends.count + 1)
         var documentStart = firstStart
-        var next = 0
-        while documentStart < range.upperBound {
-            let documentEnd = next < ends.count ? ends[next] : Int.max
-            // The first cut at or after the range's start.
-            let skipped = max(0, range.lowerBound - documentStart)
-            var start = documentStart + (skipped + length - 1) / length * length
-            while start < range.upperBound, start < documentEnd {
-                let count = min(length, documentEnd - start)
-                pieces.append(Piece(start: start, count: count, startsDocument: start == documentStart))
-                start += count
+        for documentEnd in ends + [Int.max] where documentStart < range.upperBound {
+            // The first cuts at or after the range's start and end.
+            func cut(_ position: Int) -> Int {
+                documentStart + (max(0, position - documentStart) + length - 1) / length * length
             }
-            if documentEnd == Int.max { break }
+            let (start, end) = (cut(range.lowerBound), min(documentEnd, cut(range.upperBound)))
+            if start < end {
+                stretches.append(Piece(start: start, count: end - start, startsDocument: start == documentStart))
+            }
             documentStart = documentEnd
-            next += 1
         }
-        return pieces
+        return stretches
     }
 }
 
 /// Where documents end in a stretch of a shard.
-private struct DocumentEnds {
+struct DocumentEnds {
     /// Where the document that holds the first token of the stretch begins.
     var firstStart: Int
     /// Ends after that token, rising, at least as far as the stretch reaches; offsets in the shard.

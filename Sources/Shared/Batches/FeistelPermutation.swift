@@ -22,11 +22,11 @@ public struct FeistelPermutation: Sendable {
         halfMask = 1 << halfBits - 1
     }
 
-    /// A permutation keyed by what it is for. Different purposes, seeds, epochs or windows are independent.
-    init(count: Int, seed: UInt64, purpose: UInt64, epoch: Int, window: Int = 0) {
+    /// A permutation keyed by what it is for. Different purposes, seeds, epochs, windows or stages are independent.
+    init(count: Int, seed: UInt64, purpose: UInt64, epoch: Int, window: Int = 0, stage: Int = 0) {
         var left = splitmix64(seed ^ 0x6d69_6c6c_7261_6365)
         var right = splitmix64(left ^ purpose)
-        for value in [UInt64(epoch), UInt64(window)] {
+        for value in [UInt64(epoch), UInt64(window)] + (stage > 0 ? [UInt64(stage)] : []) {
             left = splitmix64(left ^ splitmix64(value ^ right))
             right = splitmix64(right &+ left)
         }
@@ -40,6 +40,25 @@ public struct FeistelPermutation: Sendable {
         var value = UInt64(index)
         repeat { value = encrypt(value) } while value >= UInt64(count)
         return Int(value)
+    }
+
+    /// What goes to `place`.
+    public func inverse(_ place: Int) -> Int {
+        precondition(place >= 0 && place < count, "place \(place) of a permutation of \(count)")
+        if count == 1 { return 0 }
+        var value = UInt64(place)
+        repeat { value = decrypt(value) } while value >= UInt64(count)
+        return Int(value)
+    }
+
+    private func decrypt(_ value: UInt64) -> UInt64 {
+        var left = value >> halfBits
+        var right = value & halfMask
+        for round in (0..<UInt64(FeistelPermutation.rounds)).reversed() {
+            let roundKey = (round & 1 == 0 ? key.0 : key.1) &+ round &* 0x9e37_79b9_7f4a_7c15
+            (left, right) = (right ^ splitmix64(left ^ roundKey) & halfMask, left)
+        }
+        return left << halfBits | right
     }
 
     private func encrypt(_ value: UInt64) -> UInt64 {

@@ -1,6 +1,7 @@
 // Everything that fixes which rows exist and in which order they come. Two runs with the same recipe see the same rows;
 // a cursor carries the recipe's fingerprint, so that it is never followed into a different order. Rows a batch, epochs,
-// limits and threads are not part of it: they cut the sequence, they do not change it.
+// limits, ranks and threads are not part of it: they cut the sequence, they do not change it. Nor are shares of sources
+// and a length that changes on the way: the cursor remembers what they were.
 
 public import Bytes
 
@@ -20,6 +21,26 @@ public enum Packing: String, Sendable, CaseIterable {
     case bestFit = "best-fit"
     /// The shard cut every T tokens, wherever documents end.
     case concat
+    /// One document a row, those longer than a row in several.
+    case pad
+}
+
+/// Which targets count in the loss. In a dataset without an end-of-document id a document's first one never does.
+public enum LossMaskRule: Sendable, Equatable {
+    case all
+    /// Those behind the first separator of their document.
+    case after(separator: UInt32)
+    /// Those that the dataset's loss mask says; the digest is that of the masks (`TokenSource.maskDigest`).
+    case sidecar(Digest)
+
+    /// What HEAD says of it.
+    var json: JSON {
+        switch self {
+        case .all: .null
+        case .after(let separator): ["after": .integer(Int(separator))]
+        case .sidecar(let digest): ["sidecar": .string(digest.description)]
+        }
+    }
 }
 
 /// The order of rows, as a value.
@@ -31,10 +52,16 @@ public struct Recipe: Sendable, Equatable {
     public var packing: Packing
     /// Rows are one segment each: attention crosses the borders of documents.
     public var crossDocument: Bool
+    public var mask: LossMaskRule
+    /// Lanes of a batch (docs/formats/batch-stream.md, Lanes and ranks).
+    public var lanes: Int
 
     public init(
-        length: Int, seed: UInt64 = 0, order: Order = .window, packing: Packing = .bestFit, crossDocument: Bool = false
+        length: Int, seed: UInt64 = 0, order: Order = .window, packing: Packing = .bestFit, crossDocument: Bool = false,
+        mask: LossMaskRule = .all, lanes: Int = 1
     ) {
+        self.mask = mask
+        self.lanes = lanes
         self.length = length
         self.seed = seed
         self.order = order
@@ -54,26 +81,33 @@ public struct Recipe: Sendable, Equatable {
     }
 
     private var settings: String {
-        let text =
+        var text =
             "millrace order \(Recipe.version) length \(length) seed \(seed) order \(order.rawValue) "
             + "packing \(packing.rawValue) cross-document \(crossDocument) window \(Recipe.windowTokens)"
+        // Named only where they are used, so that older cursors keep their fingerprints.
+        switch mask {
+        case .all: break
+        case .after(let separator): text += " mask-before \(separator)"
+        case .sidecar(let digest): text += " loss-mask \(digest)"
+        }
+        if lanes > 1 { text += " lanes \(lanes)" }
         return String(Digest.of(text).description.prefix(8))
     }
 
-    /// Why `cursor` belongs to another recipe, or nil when it belongs to this one.
-    func mismatch(with cursor: Cursor, dataset: Digest) -> Fault? {
-        if cursor.recipe == fingerprint(dataset: dataset) { return nil }
+    /// Why a cursor of recipe `other` belongs to another run, or nil when it belongs to this one.
+    /// - Parameter dataset: of the sources that the cursor knows.
+    func mismatch(with other: String, dataset: Digest) -> Fault? {
+        if other == fingerprint(dataset: dataset) { return nil }
         var differences: [String] = []
-        if cursor.recipe.prefix(8) != dataset.description.prefix(8) {
+        if other.prefix(8) != dataset.description.prefix(8) {
             differences.append(
-                "the dataset differs (cursor \(cursor.recipe.prefix(8))…, here \(dataset.description.prefix(8))…)")
+                "the dataset differs (cursor \(other.prefix(8))…, here \(dataset.description.prefix(8))…)")
         }
-        if cursor.recipe.suffix(8) != settings {
-            differences.append(settingsDifference(String(cursor.recipe.suffix(8))))
-        }
+        if other.suffix(8) != settings { differences.append(settingsDifference(String(other.suffix(8)))) }
         return Fault(
             .usage, "the cursor belongs to another run: " + differences.joined(separator: "; "),
-            hint: "give the dataset and options that the run began with; only --rows, --epochs and --limit may change")
+            hint: "give the datasets and options that the run began with; only --rows, --length, --epochs, --limit, "
+                + "--rank, --world and weights may change")
     }
 
     /// Tries the neighbours of this recipe, one setting changed at a time: usually it is just one.
@@ -96,12 +130,16 @@ public struct Recipe: Sendable, Equatable {
                 $0.crossDocument
                     ? "the cursor was made with --cross-document" : "the cursor was made without --cross-document"
             }
+            ?? find([changed { $0.mask = .all }]) { _ in "the cursor was made without a loss mask" }
+            ?? find((0...10).map { power in changed { $0.lanes = 1 << power } }) {
+                "--lanes is \($0.lanes) in the cursor, \(lanes) here"
+            }
             ?? find((1...8192).lazy.map { length in changed { $0.length = length } }) {
                 "--length is \($0.length) in the cursor, \(length) here"
             }
             ?? find((0...8192).lazy.map { seed in changed { $0.seed = seed } }) {
                 "--seed is \($0.seed) in the cursor, \(seed) here"
             }
-            ?? "more than one of --length, --seed, --order, --pack and --cross-document differs"
+            ?? "more than one of --length, --seed, --order, --pack, --cross-document, --lanes and the loss mask differs"
     }
 }

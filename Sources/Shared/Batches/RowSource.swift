@@ -1,30 +1,36 @@
 // An ordered stretch of rows that batches are cut from: a window of packed blocks, or a whole epoch whose blocks are
-// fetched as rows ask for them. Which row stands at which place is decided here and only here.
+// read as rows ask for them. Which row stands at which place is decided here and only here.
 
 internal import Bytes
+private import Tokens
 
-/// Rows in their final order.
-protocol RowSource: Sendable {
+/// Rows in their final order. Used by the thread that plans.
+protocol RowSource {
     var rowCount: Int { get }
-    /// Real positions of all rows.
-    var tokenCount: Int { get }
-    /// For each of the rows `range` of the order a block that holds it, and the row's number in that.
-    func rows(_ range: Range<Int>, tools: WorkerTools) throws -> [(block: PackedBlock, row: Int)]
-    /// Real positions of the rows before `index`; nil when only reading them would tell.
-    func realPositions(before index: Int) -> Int?
+    /// The rows `range` of the order, to be fetched by the worker that assembles them.
+    func plan(_ range: Range<Int>) -> any RowStretch
+    /// Real positions of all rows, and of those before `index`; nil when only reading them would tell.
+    func realPositions(before index: Int) -> (all: Int, before: Int)?
+}
+
+/// Some rows of a source.
+protocol RowStretch: Sendable {
+    /// For each row a block that holds it, and the row's number in that. Called once.
+    func rows() throws -> [(block: PackedBlock, row: Int)]
 }
 
 /// The blocks of one window, all in memory.
-struct WindowRows: RowSource {
+struct WindowRows: RowSource, Sendable {
     private let blocks: [PackedBlock]
     /// Rows before each block.
     private let firstRows: [Int]
     /// nil: as they lie.
     private let permutation: FeistelPermutation?
     let rowCount: Int
-    let tokenCount: Int
+    private let tokenCount: Int
 
-    init(_ blocks: [PackedBlock], recipe: Recipe, epoch: Int, window: Int) {
+    /// - Parameter permutation: of so many rows.
+    init(_ blocks: [PackedBlock], permutation: (_ count: Int) -> FeistelPermutation?) {
         self.blocks = blocks
         var firstRows: [Int] = []
         var (rows, tokens) = (0, 0)
@@ -35,10 +41,7 @@ struct WindowRows: RowSource {
         }
         self.firstRows = firstRows
         (rowCount, tokenCount) = (rows, tokens)
-        permutation =
-            recipe.order == .sequential
-            ? nil
-            : FeistelPermutation(count: rows, seed: recipe.seed, purpose: Purpose.rows, epoch: epoch, window: window)
+        self.permutation = permutation(rows)
     }
 
     private func place(_ index: Int) -> (block: PackedBlock, row: Int) {
@@ -47,89 +50,143 @@ struct WindowRows: RowSource {
         return (blocks[block], row - firstRows[block])
     }
 
-    func rows(_ range: Range<Int>, tools: WorkerTools) -> [(block: PackedBlock, row: Int)] { range.map(place) }
+    private struct Stretch: RowStretch {
+        let window: WindowRows
+        let range: Range<Int>
 
-    func realPositions(before index: Int) -> Int? {
+        func rows() -> [(block: PackedBlock, row: Int)] { range.map(window.place) }
+    }
+
+    func plan(_ range: Range<Int>) -> any RowStretch { Stretch(window: self, range: range) }
+
+    func realPositions(before index: Int) -> (all: Int, before: Int)? {
         var count = 0
         for earlier in 0..<index {
             let (block, row) = place(earlier)
             count += block.realPositions(ofRow: row)
         }
-        return count
+        return (tokenCount, count)
     }
 }
 
-/// Every row of an epoch in one permutation; blocks are read when rows of theirs are due and the last ones are kept.
-struct EpochRows: RowSource {
-    /// Bytes of the blocks kept.
-    static let keptBytes = 1 << 25
+/// Every row of an epoch in one permutation. Reading a block for one row is dear, so whoever reads it takes all its rows
+/// that are due within a horizon; they wait, as copies, until their turn comes. How far it reaches follows from the memory
+/// that may be waiting, so the larger the dataset is beside that memory, the fewer rows a block gives at once.
+final class EpochRows: RowSource {
+    /// Bytes of copies that wait in a run over one source, about.
+    static let waitingBytes = 28 << 20
+    /// Bytes that a copied row takes beside its tokens: four arrays, a piece of a document or two.
+    private static let bytesARow = 320
+
+    /// Copies of rows that one reading of a block has given, by their place in the order, until they are taken.
+    private final class Visit: Sendable {
+        /// Places below this one need no other visit.
+        let end: Int
+        let ticket: Ticket<Monitor<[Int: PackedBlock]>>
+
+        init(end: Int, ticket: Ticket<Monitor<[Int: PackedBlock]>>) {
+            self.end = end
+            self.ticket = ticket
+        }
+
+        func take(_ place: Int) throws -> PackedBlock {
+            guard let block = try ticket.value().update({ $0.removeValue(forKey: place) }) else {
+                preconditionFailure("row \(place) of an epoch was not copied")
+            }
+            return block
+        }
+    }
+
+    private struct Stretch: RowStretch {
+        var places: [(place: Int, visit: Visit)] = []
+
+        func rows() throws -> [(block: PackedBlock, row: Int)] { try places.map { (try $0.visit.take($0.place), 0) } }
+    }
 
     private let reader: BlockReader
     private let layout: RowLayout
+    private let length: Int
     private let permutation: FeistelPermutation
-    private let kept: Monitor<RecentValues<Int, PackedBlock>>
+    private let pool: WorkPool
+    /// The last visit of each block that has rows waiting.
+    private let live: LiveVisits
+    private let horizon: Int
+    private let begin: Int
 
+    private final class LiveVisits {
+        var visits: [Int: Visit] = [:]
+        var nextSweep = 4096
+    }
+
+    /// - Parameters:
+    ///   - length: T.
+    ///   - begin: the first row that will be asked for.
+    ///   - waitingBytes: of copies that may wait, about.
     init(
-        _ reader: BlockReader, layout: RowLayout, recipe: Recipe, epoch: Int,
-        kept: Monitor<RecentValues<Int, PackedBlock>>
+        _ reader: BlockReader, layout: RowLayout, length: Int, permutation: FeistelPermutation, begin: Int,
+        waitingBytes: Int, pool: WorkPool
     ) {
         self.reader = reader
         self.layout = layout
-        self.kept = kept
-        permutation = FeistelPermutation(
-            count: layout.rowCount, seed: recipe.seed, purpose: Purpose.epochRows, epoch: epoch)
+        self.length = length
+        self.permutation = permutation
+        self.begin = begin
+        self.pool = pool
+        live = LiveVisits()
+        // Blocks are visited at different times, so on average a row waits half the horizon.
+        horizon = max(
+            1, 2 * waitingBytes / (length * reader.source.type.byteCount + EpochRows.bytesARow))
     }
 
     var rowCount: Int { layout.rowCount }
-    var tokenCount: Int { reader.source.tokenCount }
 
-    /// Rows come from all over the epoch. They are visited block by block, each block is read once, and what a row needs
-    /// of it is copied out: holding the blocks until the batch is made would take memory of rows × block.
-    func rows(_ range: Range<Int>, tools: WorkerTools) throws -> [(block: PackedBlock, row: Int)] {
-        let wanted = range.map { permutation($0) }
-        var copies = [PackedBlock?](repeating: nil, count: wanted.count)
-        var open: (number: Int, block: PackedBlock)?
-        for index in wanted.indices.sorted(by: { wanted[$0] < wanted[$1] }) {
-            let number = lastIndex(notAbove: wanted[index], in: layout.firstRows)
-            if open?.number != number {
-                open = nil  // let it go before the next one comes
-                open = (number, try block(number, tools: tools))
+    func realPositions(before index: Int) -> (all: Int, before: Int)? { nil }
+
+    func plan(_ range: Range<Int>) -> any RowStretch {
+        sweep(before: range.lowerBound)
+        var stretch = Stretch()
+        stretch.places.reserveCapacity(range.count)
+        for place in range {
+            let row = permutation(place)
+            let block = lastIndex(notAbove: row, in: layout.firstRows)
+            let visit: Visit
+            if let last = live.visits[block], last.end > place {
+                visit = last
+            } else {
+                visit = self.visit(block, from: place)
+                live.visits[block] = visit
             }
-            copies[index] = open?.block.copy(ofRow: wanted[index] - layout.firstRows[number])
+            stretch.places.append((place, visit))
         }
-        return copies.map { ($0!, 0) }
+        return stretch
     }
 
-    private func block(_ number: Int, tools: WorkerTools) throws -> PackedBlock {
-        if let block = kept.update({ $0[number] }) { return block }
-        let block = try reader.read(number, using: tools.decompressor)
-        kept.update { $0.insert(block, for: number, cost: block.byteCount) }
-        return block
-    }
-
-    func realPositions(before index: Int) -> Int? { index == 0 ? 0 : nil }
-}
-
-/// Where each block's rows begin when all rows of an epoch are numbered. O(blocks) memory; for best-fit it costs
-/// reading the document index once.
-struct RowLayout: Sendable {
-    /// Rows before each block, then all rows.
-    let firstRows: [Int]
-
-    init(_ reader: BlockReader) throws(Fault) {
-        var firstRows = [0]
-        firstRows.reserveCapacity(reader.grid.blockCount + 1)
-        var rows = 0
-        for block in 0..<reader.grid.blockCount {
-            rows += try reader.rowCount(of: block)
-            firstRows.append(rows)
+    private func visit(_ block: Int, from place: Int) -> Visit {
+        var reach = horizon
+        if place - begin < horizon {
+            // The first visits come together: were they all as long, so would the next ones.
+            reach = max(1, Int(splitmix64(UInt64(block)) % UInt64(horizon)))
         }
-        self.firstRows = firstRows
+        let end = min(rowCount, place + reach)
+        let (reader, layout, length, permutation) = (reader, layout, length, permutation)
+        let ticket = pool.submit(urgent: true) { tools in
+            let whole = try reader.read(block, length: length, left: (layout, block), using: tools.decompressor)
+            var copies: [Int: PackedBlock] = [:]
+            for row in 0..<whole.rowCount {
+                let other = permutation.inverse(layout.firstRows[block] + row)
+                if other >= place, other < end { copies[other] = whole.copy(ofRow: row) }
+            }
+            return Monitor(copies)
+        }
+        return Visit(end: end, ticket: ticket)
     }
 
-    var rowCount: Int { firstRows[firstRows.count - 1] }
-
-    func rows(ofBlock block: Int) -> Int { firstRows[block + 1] - firstRows[block] }
+    /// Forgets visits whose rows have all been asked for.
+    private func sweep(before place: Int) {
+        if live.visits.count < live.nextSweep { return }
+        live.visits = live.visits.filter { $0.value.end > place }
+        live.nextSweep = max(4096, 2 * live.visits.count)
+    }
 }
 
 /// What a permutation is for; a number of its own makes it independent of the others.

@@ -15,6 +15,9 @@ public struct StreamCounts: Sendable, Equatable {
     /// Padding positions.
     public var padded = 0
     public var orderDigest = OrderDigest()
+    /// Of `rows`, those that had another length than HEAD's, and the positions in them.
+    public var earlierRows = 0
+    public var earlierPositions = 0
 
     /// Nothing yet.
     public init() {}
@@ -23,10 +26,24 @@ public struct StreamCounts: Sendable, Equatable {
     static let maximum = 1 << 61
 
     public var json: JSON {
-        [
+        var object: JSONObject = [
             "batches": .integer(batches), "rows": .integer(rows), "emitted": .integer(emitted),
             "padded": .integer(padded), "order_digest": .string(orderDigest.description),
         ]
+        if earlierRows > 0 {
+            object["earlier_rows"] = .integer(earlierRows)
+            object["earlier_positions"] = .integer(earlierPositions)
+        }
+        return .object(object)
+    }
+
+    /// Positions of `rows` rows of the run, when those that HEAD does not call earlier have its length; nil when that is
+    /// no number.
+    func positions(rows: Int, length: Int) -> Int? {
+        guard rows >= earlierRows else { return nil }
+        let (product, overflow) = (rows - earlierRows).multipliedReportingOverflow(by: length)
+        let (sum, sumOverflow) = product.addingReportingOverflow(earlierPositions)
+        return overflow || sumOverflow ? nil : sum
     }
 
     /// `before` in HEAD.
@@ -45,8 +62,11 @@ public struct StreamCounts: Sendable, Equatable {
             throw fields.fault("\"order_digest\" in HEAD's \"before\" is not 32 hexadecimal digits")
         }
         orderDigest = digest
-        let (positions, overflow) = rows.multipliedReportingOverflow(by: length)
-        if overflow || positions != emitted + padded {
+        if json["earlier_rows"] != nil || json["earlier_positions"] != nil {
+            earlierRows = try fields.integer("earlier_rows", in: range)
+            earlierPositions = try fields.integer("earlier_positions", in: range)
+        }
+        if positions(rows: rows, length: length) != emitted + padded {
             throw fields.fault(
                 "HEAD counts \(rows) rows of \(length) positions, but emitted \(emitted) + padded \(padded)")
         }

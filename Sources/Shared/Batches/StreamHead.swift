@@ -6,6 +6,14 @@ public import Tokens
 
 /// HEAD: shape, vocabulary and provenance of the batches.
 public struct StreamHead: Sendable, Equatable {
+    /// A source of a mixed run.
+    public struct MixedSource: Sendable, Equatable {
+        /// The dataset digest.
+        public var dataset: Digest
+        /// Its share of the rows, as a whole number beside those of the others.
+        public var share: Int
+    }
+
     /// B, rows a batch.
     public var rows: Int
     /// T, targets a row.
@@ -28,6 +36,12 @@ public struct StreamHead: Sendable, Equatable {
     public var crossDocument: Bool
     public var rank: Int
     public var world: Int
+    /// Lanes that the rows of a batch of all ranks belong to; 1: as they come.
+    public var lanes = 1
+    /// The sources of a mixed run; empty for others.
+    public var mix: [MixedSource] = []
+    /// What decides whether a target counts, or null: nothing but the end of documents.
+    public var mask = JSON.null
     /// The cursor this stream begins at.
     public var start: String
     /// What the run had counted there: what a reader adds its own counts to, because cursors are opaque to it.
@@ -66,20 +80,36 @@ public struct StreamHead: Sendable, Equatable {
         let (positions, overflow) = rows.multipliedReportingOverflow(by: length)
         if overflow || positions > maximumPayload { return false }
         // index, cursor, B, T, mask flag; two arrays of ids; S and the ends of each row; the mask.
-        return 19 + 200 + positions * 2 * type.byteCount + rows * 4 + positions * 4 + positions / 8 + 1
+        return 19 + Cursor.maximumCount + positions * 2 * type.byteCount + rows * 4 + positions * 4 + positions / 8 + 1
             <= maximumPayload
     }
 
+    /// Rows of a batch in the order of their numbers: lanes lie one after the other, and take rows in turn.
+    var rowOrder: [Int] {
+        let lanes = max(1, lanes / world)
+        let inLane = rows / lanes
+        return (0..<rows).map { $0 % lanes * inLane + $0 / lanes }
+    }
+
     public var json: JSON {
-        [
+        var object: JSONObject = [
             "format": "millrace-batches", "version": 1, "rows": .integer(rows), "length": .integer(length),
             "dtype": .string(type.rawValue), "vocabulary_size": .integer(vocabularySize),
             "end_of_document": endOfDocument.map { .integer(Int($0)) } ?? .null, "tokenizer": tokenizer,
             "dataset": .string(dataset.description), "recipe": .string(recipe), "order": .string(order),
             "packing": .string(packing), "seed": JSON(seed), "epochs": epochs.map(JSON.integer) ?? .null,
             "cross_document": .bool(crossDocument), "rank": .integer(rank), "world": .integer(world),
-            "start": .string(start), "before": before.json,
         ]
+        // What a plain run has not stands in no plain run's HEAD.
+        if lanes > 1 { object["lanes"] = .integer(lanes) }
+        if !mask.isNull { object["mask"] = mask }
+        if !mix.isEmpty {
+            object["mix"] = .array(
+                mix.map { ["dataset": .string($0.dataset.description), "share": .integer($0.share)] })
+        }
+        object["start"] = .string(start)
+        object["before"] = before.json
+        return .object(object)
     }
 
     /// - Parameter name: whose bytes these are, for messages.
@@ -132,6 +162,25 @@ public struct StreamHead: Sendable, Equatable {
         self.crossDocument = crossDocument
         world = try fields.integer("world", in: 1...1 << 20)
         rank = try fields.integer("rank", in: 0...world - 1)
+        if json["lanes"] != nil {
+            lanes = try fields.integer("lanes", in: 1...1 << 20)
+            if lanes % world != 0 || rows % max(1, lanes / world) != 0 {
+                throw fields.fault("\(lanes) lanes in HEAD do not divide \(rows) rows of one of \(world) ranks")
+            }
+        }
+        mask = json["mask"] ?? .null
+        if let mix = json["mix"] {
+            guard let sources = mix.arrayValue, !sources.isEmpty else {
+                throw fields.fault("\"mix\" in HEAD is not an array of sources")
+            }
+            for source in sources {
+                let fields = HeadFields(json: source, name: name, base: base, frame: "HEAD's \"mix\"")
+                guard let dataset = Digest(try fields.string("dataset")) else {
+                    throw fields.fault("\"dataset\" in HEAD's \"mix\" is not 64 hexadecimal digits")
+                }
+                self.mix.append(MixedSource(dataset: dataset, share: try fields.integer("share", in: 0...1 << 56)))
+            }
+        }
         start = try fields.string("start")
         if !Cursor.isWellSpelled(start) { throw fields.fault("\"start\" in HEAD is no cursor: \(quoted(start))") }
         before = try StreamCounts(fields, length: length)

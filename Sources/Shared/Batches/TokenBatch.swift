@@ -69,20 +69,28 @@ extension TokenBatch {
         let cursorCount: UInt16 = try fields.integer("cursor length")
         let cursorBytes = try fields.bytes(Int(cursorCount), "cursor")
         guard Cursor.isWellSpelled(cursorBytes) else {
-            throw fields.fault("the cursor of batch \(index) is not 1 to 200 printable characters")
+            throw fields.fault("the cursor of batch \(index) is not 1 to \(Cursor.maximumCount) printable characters")
         }
-        try self.init(index: index, cursor: String(decoding: cursorBytes, as: UTF8.self), &fields, head, &digest)
+        var checksums: [UInt32?] = []
+        try self.init(
+            index: index, cursor: String(decoding: cursorBytes, as: UTF8.self), &fields, head,
+            digest: { checksums.append($0) })
+        for row in head.lanes == head.world ? Array(0..<head.rows) : head.rowOrder {
+            if let checksum = checksums[row] { digest.append(rowChecksum: checksum) }
+        }
     }
 
     /// - Parameter body: what a producer made for this head.
     init(index: Int, cursor: String, body: BatchBody, head: StreamHead) throws(Fault) {
         var fields = PayloadReader(payload: body.bytes, name: "batch \(index)", base: 0)
-        var digest = OrderDigest()
-        try self.init(index: index, cursor: cursor, &fields, head, &digest)
+        // Whoever takes a batch from its producer keeps no digest of it.
+        try self.init(index: index, cursor: cursor, &fields, head, digest: nil)
     }
 
+    /// - Parameter digest: given the check of each row, nil for a row of padding.
     private init(
-        index: Int, cursor: String, _ fields: inout PayloadReader, _ head: StreamHead, _ digest: inout OrderDigest
+        index: Int, cursor: String, _ fields: inout PayloadReader, _ head: StreamHead,
+        digest: ((UInt32?) -> Void)?
     ) throws(Fault) {
         self.index = index
         self.cursor = cursor
@@ -117,11 +125,14 @@ extension TokenBatch {
                 previous = end
             }
             segmentEnds.append(ends)
+            guard let digest else { continue }
             if previous > 0 {
                 let width = head.type.byteCount
                 let first = firstTarget + row * head.length * width
                 let ids = CRC32C.checksum(fields.payload, in: first..<first + Int(previous) * width)
-                digest.append(rowChecksum: CRC32C.checksum(fields.payload, in: firstEnd..<fields.offset, after: ids))
+                digest(CRC32C.checksum(fields.payload, in: firstEnd..<fields.offset, after: ids))
+            } else {
+                digest(nil)
             }
         }
         if hasMask == 1 {

@@ -18,26 +18,15 @@ public final class TokenSource: Sendable {
     let shardTokens: [Int]
     private let origins: [(dataset: Int, shard: Int)]
     private let open: Monitor<RecentValues<Int, Shard>>
+    private let openMasks: Monitor<RecentValues<Int, ShardMask>>
+    private let masks = Monitor<[LossMaskManifest]?>(nil)
 
     private static let openShards = 64
 
     /// - Throws: `Fault` (bad data) when there is nothing to read or datasets do not fit together.
     public init(_ datasets: [Dataset]) throws(Fault) {
         guard let first = datasets.first else { throw Fault(.usage, "no dataset was given") }
-        for other in datasets.dropFirst() {
-            func refuse(_ what: String, _ left: String, _ right: String) -> Fault {
-                Fault(
-                    .badData,
-                    "datasets \(quoted(first.path)) and \(quoted(other.path)) differ in \(what): \(left) and \(right)")
-            }
-            if first.vocabularySize != other.vocabularySize {
-                throw refuse("vocabulary size", "\(first.vocabularySize)", "\(other.vocabularySize)")
-            }
-            let (left, right) = (first.manifest.tokenizer, other.manifest.tokenizer)
-            if left.name != right.name || left.sha256 != right.sha256 || left.endOfDocument != right.endOfDocument {
-                throw refuse("tokenizer", left.summary, right.summary)
-            }
-        }
+        try TokenSource.requireFit(datasets)
         self.datasets = datasets
         type = first.type
         vocabularySize = first.vocabularySize
@@ -65,6 +54,26 @@ public final class TokenSource: Sendable {
         self.shardTokens = shardTokens
         self.origins = origins
         open = Monitor(RecentValues(capacity: TokenSource.openShards))
+        openMasks = Monitor(RecentValues(capacity: TokenSource.openShards))
+    }
+
+    /// - Throws: `Fault` (bad data) when datasets have not one vocabulary.
+    static func requireFit(_ datasets: [Dataset]) throws(Fault) {
+        guard let first = datasets.first else { return }
+        for other in datasets.dropFirst() {
+            func refuse(_ what: String, _ left: String, _ right: String) -> Fault {
+                Fault(
+                    .badData,
+                    "datasets \(quoted(first.path)) and \(quoted(other.path)) differ in \(what): \(left) and \(right)")
+            }
+            if first.vocabularySize != other.vocabularySize {
+                throw refuse("vocabulary size", "\(first.vocabularySize)", "\(other.vocabularySize)")
+            }
+            let (left, right) = (first.manifest.tokenizer, other.manifest.tokenizer)
+            if left.name != right.name || left.sha256 != right.sha256 || left.endOfDocument != right.endOfDocument {
+                throw refuse("tokenizer", left.summary, right.summary)
+            }
+        }
     }
 
     func shard(_ index: Int) throws(Fault) -> Shard {
@@ -73,6 +82,41 @@ public final class TokenSource: Sendable {
         let shard = try datasets[origin.dataset].shard(origin.shard)
         open.update { $0.insert(shard, for: index, cost: 1) }
         return shard
+    }
+}
+
+extension TokenSource {
+    /// What names the loss masks of the datasets; reads their manifests.
+    /// - Throws: `Fault` (no input) when a dataset has none, (bad data) when it belongs to another one.
+    public func maskDigest() throws(Fault) -> Digest {
+        let manifests = try maskManifests()
+        return manifests.count == 1
+            ? manifests[0].digest : Digest.of(manifests.map { "\($0.digest)\n" }.joined())
+    }
+
+    /// The same of several sources.
+    public static func maskDigest(_ sources: [TokenSource]) throws(Fault) -> Digest {
+        var digests: [Digest] = []
+        for source in sources { digests.append(try source.maskDigest()) }
+        return digests.count == 1 ? digests[0] : Digest.of(digests.map { "\($0)\n" }.joined())
+    }
+
+    private func maskManifests() throws(Fault) -> [LossMaskManifest] {
+        if let known = masks.update({ $0 }) { return known }
+        var manifests: [LossMaskManifest] = []
+        for dataset in datasets { manifests.append(try LossMaskManifest(of: dataset)) }
+        let read = manifests
+        masks.update { $0 = read }
+        return read
+    }
+
+    /// The loss mask of a shard.
+    func mask(_ index: Int) throws(Fault) -> ShardMask {
+        if let mask = openMasks.update({ $0[index] }) { return mask }
+        let origin = origins[index]
+        let mask = try datasets[origin.dataset].mask(origin.shard, try maskManifests()[origin.dataset])
+        openMasks.update { $0.insert(mask, for: index, cost: 1) }
+        return mask
     }
 }
 

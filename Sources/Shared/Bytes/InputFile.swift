@@ -78,12 +78,6 @@ public final class InputFile: Sendable {
         return bytes
     }
 
-    /// The whole file, which must not be larger than `limit` bytes.
-    public func readAll(limit: Int) throws(Fault) -> [UInt8] {
-        if size > limit { throw .badData(name, "\(size) bytes, more than the \(limit) allowed") }
-        return try read(at: 0, count: size)
-    }
-
     /// SHA-256 of the whole file, read in pieces of 1 MiB.
     public func digest() throws(Fault) -> Digest {
         var hasher = DigestHasher()

@@ -27,6 +27,21 @@ extension [UInt8] {
         return unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Integer.self) }
     }
 
+    /// The largest of the integers that these bytes are, 0 of none; a remainder shorter than one is left out.
+    @inlinable
+    public func largest<Integer: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(_: Integer.Type) -> Integer {
+        // SAFETY: every load lies inside the array; loads are unaligned.
+        unsafe withUnsafeBytes { buffer in
+            var largest: Integer = 0
+            for index in 0..<buffer.count / MemoryLayout<Integer>.size {
+                let value = unsafe buffer.loadUnaligned(
+                    fromByteOffset: index * MemoryLayout<Integer>.size, as: Integer.self)
+                largest = Swift.max(largest, value)
+            }
+            return largest
+        }
+    }
+
     /// `count` integers from `offset`, or nil when they would end after the array.
     public func littleEndianArray<Integer: FixedWidthInteger & BitwiseCopyable>(
         at offset: Int, count elements: Int, as type: Integer.Type = Integer.self

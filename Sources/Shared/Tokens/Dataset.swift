@@ -11,6 +11,8 @@ public struct Dataset: Sendable {
     public let manifest: DatasetManifest
     /// `manifest.digest`, computed once.
     public let digest: Digest
+    /// Where its files are.
+    let store: any FileStore
 
     public var type: TokenType { manifest.type }
     public var vocabularySize: Int { manifest.vocabularySize }
@@ -21,7 +23,6 @@ public struct Dataset: Sendable {
 
     /// - Throws: `Fault`: no such directory or no manifest in it (no input); a manifest that breaks a rule (bad data).
     public init(_ path: String) throws(Fault) {
-        self.path = path
         let directory = FilePath(path)
         guard let kind = FileSystem.kind(of: directory) else {
             throw Fault(.noInput, "cannot open \(quoted(path)): no such dataset directory")
@@ -37,12 +38,19 @@ public struct Dataset: Sendable {
                 .noInput, "cannot open \(quoted(path)): there is no '\(DatasetManifest.fileName)' in it",
                 hint: Dataset.missingManifestHint(directory))
         }
-        let input = try InputFile(file)
-        if input.size > Dataset.maximumManifestBytes {
-            throw .badData(
-                file.string, "\(input.size) bytes, more than the \(Dataset.maximumManifestBytes) allowed")
+        try self.init(DirectoryStore(directory))
+    }
+
+    /// A dataset in any store of files, read by ranges.
+    /// - Throws: `Fault`: no manifest (no input); a manifest that breaks a rule (bad data).
+    public init(_ store: any FileStore) throws(Fault) {
+        self.store = store
+        path = store.name
+        let file = try store.open(DatasetManifest.fileName)
+        if file.size > Dataset.maximumManifestBytes {
+            throw .badData(file.name, "\(file.size) bytes, more than the \(Dataset.maximumManifestBytes) allowed")
         }
-        manifest = try DatasetManifest(reading: RegularFileSource(input, offset: 0), size: input.size)
+        manifest = try DatasetManifest(reading: RangedByteSource(file, offset: 0), size: file.size)
         digest = manifest.digest
     }
 
@@ -63,10 +71,6 @@ public struct Dataset: Sendable {
     /// - Throws: `Fault`: missing or no regular file (no input), or anything that contradicts the manifest (bad data).
     public func shard(_ index: Int) throws(Fault) -> Shard {
         let record = manifest.shards[index]
-        let path = FilePath(self.path).appending(record.name)
-        if FileSystem.kind(of: path, followingLinks: false) == .symbolicLink {
-            throw .badData(path.string, "expected a regular file, found a symbolic link")
-        }
-        return try Shard(path.string, vocabularySize: vocabularySize, expected: record)
+        return try Shard(try store.open(record.name), vocabularySize: vocabularySize, expected: record)
     }
 }

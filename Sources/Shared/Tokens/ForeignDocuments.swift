@@ -83,7 +83,7 @@ enum ForeignDocuments {
     ) -> IdDocuments {
         let offset = max(start, position.offset)
         return IdDocuments(
-            RegularFileSource(file, offset: offset), type: type, vocabularySize: recipe.vocabularySize,
+            RangedByteSource(file, offset: offset), type: type, vocabularySize: recipe.vocabularySize,
             endOfDocument: recipe.endOfDocument.map { UInt32($0) }, mustEnd: recipe.tokenizer.canDecode,
             rowTokens: rowTokens, offset: offset)
     }

@@ -27,7 +27,7 @@ func openInput(_ path: String, at offset: Int) throws(Fault) -> any ByteSource {
         if offset > file.size {
             throw .badData(path, byte: file.size, "expected at least \(offset) bytes, found \(file.size)")
         }
-        return RegularFileSource(file, offset: offset)
+        return RangedByteSource(file, offset: offset)
     }
     let source = try FileSource.open(path)
     var left = offset
@@ -43,14 +43,14 @@ func openInput(_ path: String, at offset: Int) throws(Fault) -> any ByteSource {
 }
 
 /// A regular file in order, up to the size it had when it was opened.
-final class RegularFileSource: ByteSource {
-    private let file: InputFile
+final class RangedByteSource: ByteSource {
+    private let file: any RangedSource
     private var offset: Int
     private let end: Int
     var name: String { file.name }
 
     /// - Parameter end: where to stop; nil: the end of the file.
-    init(_ file: InputFile, offset: Int, end: Int? = nil) {
+    init(_ file: any RangedSource, offset: Int, end: Int? = nil) {
         self.file = file
         self.offset = offset
         self.end = end ?? file.size

@@ -142,7 +142,7 @@ private final class MDSShardReader {
         }
         let bytes = shard.raw.bytes
         func open() -> ExactReader {
-            let source = RegularFileSource(file, offset: 0)
+            let source = RangedByteSource(file, offset: 0)
             return ExactReader(zip == nil ? source : ZstdSource(source, limit: bytes))
         }
         table = open()

@@ -47,7 +47,7 @@ struct MDSIndex {
     init(_ path: String) throws(Fault) {
         directory = FilePath(path)
         let file = try InputFile(directory.appending(MDSIndex.fileName))
-        var reader = JSONReader(RegularFileSource(file, offset: 0))
+        var reader = JSONReader(RangedByteSource(file, offset: 0))
         var version: Int?
         var hasShards = false
         try reader.beginObject()

@@ -26,6 +26,20 @@ extension Shard {
         }
     }
 
+    /// The content of frame `k` as stored, each id below the vocabulary size.
+    /// - Throws: `Fault` (bad data) naming frame, byte and token.
+    public func checkedContent(ofFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt8] {
+        let bytes = try content(ofFrame: k, using: decompressor)
+        let isInRange =
+            switch type {
+            case .u16: vocabularySize >= 65536 || bytes.largest(UInt16.self) < UInt16(vocabularySize)
+            case .u32: vocabularySize > UInt32.max || bytes.largest(UInt32.self) < UInt32(vocabularySize)
+            }
+        // The slow way knows which one it is.
+        if !isInRange { _ = try tokens(inFrame: k, using: decompressor) }
+        return bytes
+    }
+
     /// The ids of frame `k`, each below the vocabulary size. The shard's type must be u16.
     /// - Throws: `Fault` (bad data) naming frame, byte and token.
     public func tokens16(inFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt16] {

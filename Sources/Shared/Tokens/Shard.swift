@@ -18,7 +18,7 @@ public struct Shard: Sendable {
     public var byteCount: Int { file.size }
     public var frameCount: Int { frames.count }
 
-    let file: InputFile
+    let file: any RangedSource
     /// Where each token frame lies; document ends and tokens follow from sums.
     let frames: [FrameEntry]
     /// Byte offset of each token frame, then the end of the last one (where the index begins).
@@ -34,7 +34,14 @@ public struct Shard: Sendable {
     /// - Parameter expected: what the manifest says of it; nil to take the file's own word.
     /// - Throws: `Fault`: no such file (no input), or a rule of the format broken (bad data, naming the byte).
     public init(_ path: String, vocabularySize: Int, expected: ShardRecord? = nil) throws(Fault) {
-        let file = try InputFile(FilePath(path))
+        try self.init(try InputFile(FilePath(path)), vocabularySize: vocabularySize, expected: expected)
+    }
+
+    /// The same of anything that can be read by ranges.
+    public init(
+        _ file: any RangedSource, vocabularySize: Int, expected: ShardRecord? = nil
+    ) throws(Fault) {
+        let path = file.name
         if let expected, file.size != expected.bytes {
             throw .badData(
                 path, byte: min(file.size, expected.bytes), "expected \(expected.bytes) bytes, found \(file.size)",

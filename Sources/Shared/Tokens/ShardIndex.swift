@@ -16,7 +16,7 @@ struct SeekTable {
 
     func byteOffset(ofEntry k: Int) -> Int { offset + 8 + k * ShardFormat.seekEntryBytes }
 
-    init(_ file: InputFile) throws(Fault) {
+    init(_ file: any RangedSource) throws(Fault) {
         let footerOffset = file.size - ShardFormat.seekFooterBytes
         guard footerOffset >= 8 else {
             throw .badData(file.name, byte: file.size, "too short for a shard: \(file.size) bytes")
@@ -91,7 +91,7 @@ struct ShardIndex {
     let endsOffset: Int
 
     /// - Parameter start, end: the bytes that the seek table gives to the index.
-    init(_ file: InputFile, at start: Int, end: Int) throws(Fault) {
+    init(_ file: any RangedSource, at start: Int, end: Int) throws(Fault) {
         let minimum = 8 + ShardFormat.indexHeaderBytes + 4
         if end - start < minimum {
             throw .badData(

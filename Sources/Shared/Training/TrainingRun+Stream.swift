@@ -74,9 +74,24 @@ extension TrainingRun {
         }
     }
 
+    /// Whether this trainer, which runs alone, sums the rows of a stream as it is meant to be.
+    private func share(_ head: StreamHead, name: String) throws(Fault) {
+        if head.world > 1 {
+            throw .badData(
+                name, "the stream of rank \(head.rank) of \(head.world), expected that of a run without ranks",
+                hint: "tok-pack without --rank and --world")
+        }
+        if head.lanes > 1, head.lanes != state.recipe.lanes {
+            throw .badData(
+                name, "rows in \(head.lanes) lanes, the run's recipe has \(state.recipe.lanes)",
+                hint: "give tok-pack and train-step the same --lanes")
+        }
+    }
+
     /// Holds the stream against the model and against what the run was fed before.
     func accept(_ head: StreamHead, name: String) throws(Fault) {
         try fit(head, name: name)
+        try share(head, name: name)
         if let parts = options.microBatches, parts > head.rows {
             throw Fault(.usage, "\(parts) micro-batches of a batch of \(head.rows) rows")
         }
@@ -96,7 +111,7 @@ extension TrainingRun {
                 hint: hint)
         }
         let isAtCursor =
-            state.cursor == TrainingState.startCursor ? head.before.rows == 0 : head.start == state.cursor
+            state.cursor == TrainingState.startCursor ? head.before.batches == 0 : head.start == state.cursor
         if !isAtCursor {
             throw .badData(
                 name, "the stream begins at \(quoted(head.start)), the checkpoint goes on at \(quoted(state.cursor))",
