@@ -22,7 +22,7 @@ struct TokShard: Tool {
         version: millraceVersion,
         subcommands: [
             Make.self, Merge.self, Import.self, Export.self, Info.self, Cat.self, Verify.self, Repair.self, Encode.self,
-            Decode.self,
+            Decode.self, TrainTokenizer.self,
         ],
         defaultSubcommand: Make.self)
 }

@@ -42,7 +42,8 @@ private func jsonFile(
         pairs.append(.string(left + " " + right))
     }
     var text = String(
-        decoding: JSONTokenizerFile.write(vocabulary: .object(vocabulary), merges: pairs, special: [], pattern: nil),
+        decoding: JSONTokenizerFile.write(
+            vocabulary: .object(vocabulary), merges: pairs, special: [], expressions: nil),
         as: UTF8.self)
     if !added.isEmpty { text.replace("\"added_tokens\":[]", with: "\"added_tokens\":[\(added)]") }
     if let change {
@@ -237,7 +238,7 @@ struct TokenizerTests {
             #expect(performing: { _ = try json(content) }, throws: { "\($0)".contains(named) })
         }
         // An expression that is almost a known one.
-        let file = JSONTokenizerFile.write(vocabulary: [:], merges: [], special: [], pattern: #"\p{L}+|\s"#)
+        let file = JSONTokenizerFile.write(vocabulary: [:], merges: [], special: [], expressions: [#"\p{L}+|\s"#])
         #expect(performing: { _ = try json(file) }, throws: { "\($0)".contains(#"'\p{L}+|\s'"#) })
     }
 
@@ -255,5 +256,48 @@ struct TokenizerTests {
         }
         // What is not known has to be told its pattern.
         #expect(performing: { _ = try ranks([], pattern: nil) }, throws: { "\($0)".contains("how text is cut") })
+    }
+}
+
+struct TokenizerTrainingTests {
+    private func trained(_ text: String, size: Int, perLine: Bool = false) throws -> JSON {
+        try withTemporaryDirectory { path in
+            try writeFile(text, to: path + "/t")
+            var training = try TokenizerTraining(pattern: .gpt2, memoryLimit: 1 << 24)
+            try training.count(
+                path + "/t", format: .text, separator: nil, field: "text", isPerLine: perLine, progress: { _ in false })
+            let made = try training.tokenizerJSON(vocabularySize: size, special: ["<|e|>"], leastCount: 0)
+            let tokenizer = try json(made.content)
+            #expect(tokenizer.decode(try tokenizer.ids(of: Array(text.utf8))) == Array(text.utf8))
+            return try JSON(parsing: made.content, name: "made")
+        }
+    }
+
+    @Test func mergesTheMostFrequentAndOfEqualsTheLowest() throws {
+        // "ab" three times, " c" and "cd" twice each: '!' … '~' come before U+0120, which is the space.
+        let json = try trained("ab ab ab cd cd", size: 257 + 3)
+        #expect(json["model"]?["merges"] == ["a b", "c d", "Ġ ab"])
+        #expect(json["model"]?["vocab"]?["<|e|>"] == 0)
+        #expect(json["model"]?["vocab"]?["!"] == 1)
+        #expect(json["model"]?["vocab"]?["ab"] == 257)
+    }
+
+    @Test func aLineOfItsOwnEndsAPretoken() throws {
+        // As a whole "\n\n" is a pre-token; line by line no two newlines ever meet.
+        #expect(try trained("x\n\n\n\n", size: 258)["model"]?["merges"] == ["Ċ Ċ"])
+        #expect(try trained("x\n\n\n\n", size: 258, perLine: true)["model"]?["merges"] == [])
+    }
+
+    @Test func tooManyPretokensAreRefused() throws {
+        try withTemporaryDirectory { path in
+            try writeFile((0..<60_000).map { "x\($0) " }.joined(), to: path + "/t")
+            var training = try TokenizerTraining(pattern: .gpt2, memoryLimit: 1 << 20)
+            #expect(
+                performing: {
+                    try training.count(
+                        path + "/t", format: .text, separator: nil, field: "text", isPerLine: false,
+                        progress: { _ in false })
+                }, throws: { "\($0)".contains("unique pre-tokens need more") })
+        }
     }
 }

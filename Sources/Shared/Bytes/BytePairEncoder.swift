@@ -1,7 +1,7 @@
 // The Swift face of CKernels' inner loops over text: vocabularies and encoders of byte-level BPE as objects that own
 // their memory. Which file a vocabulary comes from, and what its special tokens are, is for `Tokens` to know.
 
-private import CKernels
+internal import CKernels
 
 /// How text is cut into pre-tokens before their bytes are merged: one scanner a family of regular expressions
 /// (docs/formats/tokenizer.md).
@@ -15,7 +15,7 @@ public enum PretokenPattern: String, Sendable, Hashable, CaseIterable {
     case tekken
     case deepseek
 
-    fileprivate var code: mr_pattern {
+    var code: mr_pattern {
         switch self {
         case .gpt2: MR_PATTERN_GPT2
         case .cl100k: MR_PATTERN_CL100K

@@ -62,6 +62,25 @@ int64_t mr_encoder_pull(mr_encoder *encoder, void *ids);
 /// `bytes` must be followed by 32 readable bytes, the first of them 0xff.
 size_t mr_pretoken_ends(mr_pattern pattern, const uint8_t *bytes, size_t count, uint32_t *ends, size_t capacity);
 
+/// Counts of unique pre-tokens, for training.
+typedef struct mr_counter mr_counter;
+
+/// `memory_limit` is for the unique pre-tokens and their table. NULL when memory runs out.
+mr_counter *mr_counter_create(mr_pattern pattern, size_t memory_limit);
+void mr_counter_destroy(mr_counter *counter);
+/// Adds text; `last` says that it ends here. 0, MR_ENCODER_NO_MEMORY, MR_ENCODER_TOO_LONG, or MR_COUNTER_FULL when the
+/// unique pre-tokens need more than the limit.
+int64_t mr_counter_push(mr_counter *counter, const uint8_t *bytes, size_t count, bool last);
+#define MR_COUNTER_FULL -3
+uint64_t mr_counter_unique(const mr_counter *counter);
+uint64_t mr_counter_total(const mr_counter *counter);
+
+/// Merges (triples left id, right id, merged id) until the vocabulary has `vocabulary_size` ids or no pair comes up `least`
+/// times; at most `merge_capacity`. Ids below `first` are others'; byte_ids are first … first + 255 in any order. How many
+/// merges, or MR_ENCODER_NO_MEMORY.
+int64_t mr_train(const mr_counter *counter, const uint32_t byte_ids[256], uint32_t first, uint32_t vocabulary_size,
+                 uint64_t least, uint32_t *merges, size_t merge_capacity);
+
 #ifdef __cplusplus
 }
 #endif

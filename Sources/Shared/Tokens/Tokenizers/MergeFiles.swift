@@ -26,28 +26,26 @@ enum MergeFiles {
         let added = object.members.filter { $0.key.hasPrefix("<|") && $0.key.hasSuffix("|>") }
         return JSONTokenizerFile.write(
             vocabulary: .object(object), merges: pairs,
-            special: added.compactMap { member in member.value.intValue.map { (member.key, $0) } }, pattern: nil)
+            special: added.compactMap { member in member.value.intValue.map { (member.key, $0) } }, expressions: nil)
     }
 }
 
 /// Writes tokenizer.json as `tokenizers` (Hugging Face) reads it.
 package enum JSONTokenizerFile {
-    /// - Parameter pattern: the expression that cuts text; nil for that of GPT-2, which ByteLevel has built in.
+    /// - Parameter expressions: what cuts text, one after the other; nil for that of GPT-2, which ByteLevel has built in.
     package static func write(
-        vocabulary: JSON, merges: [JSON], special: [(name: String, id: Int)], pattern: String?
+        vocabulary: JSON, merges: [JSON], special: [(name: String, id: Int)], expressions: [String]?
     ) -> [UInt8] {
         let byteLevel: JSON = [
-            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": .bool(pattern == nil),
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": .bool(expressions == nil),
         ]
         var preTokenizer = byteLevel
-        if let pattern {
-            preTokenizer = [
-                "type": "Sequence",
-                "pretokenizers": [
-                    ["type": "Split", "pattern": ["Regex": .string(pattern)], "behavior": "Isolated", "invert": false],
-                    byteLevel,
-                ],
-            ]
+        if let expressions {
+            let splits = expressions.map { expression -> JSON in
+                ["type": "Split", "pattern": ["Regex": .string(expression)], "behavior": "Isolated", "invert": false]
+            }
+            preTokenizer = ["type": "Sequence", "pretokenizers": .array(splits + [byteLevel])]
         }
         let json: JSON = [
             "version": "1.0", "truncation": .null, "padding": .null,
