@@ -264,7 +264,7 @@ def main():
                 "qwen", corpora.vocabulary("qwen.tiktoken"), None, QWEN,
                 {"<|endoftext|>": 151643, "<|im_start|>": 151644, "<|im_end|>": 151645}, form=nfc),
             lambda: rank_vocabulary(
-                "cl100k with --pattern qwen", corpora.vocabulary("cl100k_base.tiktoken"), None, QWEN, {},
+                "cl100k with --pattern qwen", corpora.vocabulary("cl100k_base.tiktoken"), None, QWEN, {"<|endoftext|>": 100257, "<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260},
                 options=["--pattern", "qwen"]),
             lambda: json_vocabulary("deepseek", corpora.vocabulary("deepseek/tokenizer.json")),
             lambda: json_vocabulary("anthropic", corpora.vocabulary("anthropic/tokenizer.json")),
