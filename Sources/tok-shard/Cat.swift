@@ -44,12 +44,8 @@ struct Cat: ParsableCommand {
                 try output.write(line(piece, continues: !isFirstPiece, ends: endsDocument))
             } else if let tokenizer {
                 if isFirstPiece && isBetween, let separator { try output.write(separator + "\n") }
-                // The id that ends the document is not of its text; the same token inside it is.
-                let isMarked = endsDocument && piece.last.map(Int.init) == record.endOfDocument
-                let text = tokenizer.decode(Array(isMarked ? piece.dropLast() : piece))
-                if StandardOutput.isTerminal && text.contains(where: { $0 < 7 || $0 == 0x1b }) {
-                    try StandardOutput.requireNoTerminal("text with control characters")
-                }
+                let text = tokenizer.text(of: piece, endsDocument: endsDocument)
+                try StandardOutput.requireReadable(text)
                 try output.write(text)
             }
             isFirstPiece = endsDocument

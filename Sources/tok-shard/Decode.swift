@@ -18,10 +18,7 @@ struct Decode: ParsableCommand {
     var files: [String] = []
 
     func run() throws {
-        if files.isEmpty {
-            try TokShard.helpIfInputIsTerminal()
-            throw Fault(.usage, "no input files", hint: "'-' reads standard input")
-        }
+        try TokShard.requireInputs(files)
         let tokenizer = try choice.load { Fault(.usage, "decode needs --tokenizer") }
         let output = BufferedSink(FileSink.standardOutput, capacity: 1 << 18)
         for file in files {
@@ -37,9 +34,7 @@ struct Decode: ParsableCommand {
                     throw Fault.badData(source.name, "id \(id) is none of the tokenizer's")
                 }
                 let text = tokenizer.decode(ids)
-                if StandardOutput.isTerminal && text.contains(where: { $0 < 7 || $0 == 0x1b }) {
-                    try StandardOutput.requireNoTerminal("text with control characters")
-                }
+                try StandardOutput.requireReadable(text)
                 try output.write(text)
                 if piece.isEmpty { break }
             }
@@ -55,15 +50,14 @@ struct Decode: ParsableCommand {
         _ bytes: [UInt8], isLast: Bool, rest: inout [UInt8], _ name: String, at position: Int
     ) throws -> [UInt32] {
         if format != .lines {
-            let size = format == .ids16 ? 2 : 4
+            let type: TokenType = format == .ids16 ? .u16 : .u32
+            let size = type.byteCount
             let whole = bytes.count / size * size
             rest = Array(bytes[whole...])
             if isLast && !rest.isEmpty {
                 throw Fault.badData(name, "expected ids of \(size) bytes, found \(rest.count) left over at the end")
             }
-            return size == 2
-                ? [UInt16](littleEndianBytes: bytes[..<whole]).map(UInt32.init)
-                : [UInt32](littleEndianBytes: bytes[..<whole])
+            return type.ids(stored: bytes[..<whole])
         }
         func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
         let end = isLast ? bytes.count : (bytes.lastIndex(where: isBlank) ?? 0)

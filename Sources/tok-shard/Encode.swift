@@ -34,10 +34,7 @@ struct Encode: ParsableCommand {
     private static let pieceBytes = 1 << 18
 
     func run() throws {
-        if files.isEmpty {
-            try TokShard.helpIfInputIsTerminal()
-            throw Fault(.usage, "no input files", hint: "'-' reads standard input")
-        }
+        try TokShard.requireInputs(files)
         let tokenizer = try choice.load { Fault(.usage, "encode needs --tokenizer") }
         if allowSpecial && choice.isBytes { throw Fault(.usage, "--allow-special is for tokenizer files") }
         if format == .ids16 && tokenizer.type != .u16 {
@@ -65,9 +62,7 @@ struct Encode: ParsableCommand {
 
     private func write(_ stored: [UInt8], type: TokenType, to output: BufferedSink) throws {
         if format.rawValue == "ids-" + type.rawValue { return try output.write(stored) }
-        let ids =
-            type == .u16
-            ? [UInt16](littleEndianBytes: stored[...]).map(UInt32.init) : [UInt32](littleEndianBytes: stored[...])
+        let ids = type.ids(stored: stored[...])
         if format == .ids32 { return try output.write(ids.littleEndianBytes) }
         var text = ""
         for id in ids { text += "\(id)\n" }

@@ -1,5 +1,5 @@
-// `tok-shard import`: token files of other programs become a dataset. It is `make` with the names that those formats have,
-// so that shards, workers, --validation, --shard and --resume are the same.
+// `tok-shard import`: token files of other programs become a dataset. The settings and the run are those of
+// `make`, so that shards, workers, --validation, --shard and --resume are the same.
 
 public import ArgumentParser
 private import Bytes
@@ -31,21 +31,8 @@ struct Import: ParsableCommand {
     var endOfDocument: Int?
     @Option(help: ArgumentHelp("mds: the column, jsonl: the field that holds ids.", valueName: "name"))
     var field = "tokens"
-    @Option(
-        help: ArgumentHelp("Part of the documents for OUTPUT/validation; the rest is OUTPUT/train.", valueName: "F"))
-    var validation: Double?
-    @Option(help: ArgumentHelp("A shard ends with the document that reaches this many tokens.", valueName: "N"))
-    var shardTokens = DatasetWriter.defaultShardTokens
-    @Option(help: ArgumentHelp("zstd level, 1 to 19.", valueName: "L"))
-    var level = DatasetWriter.defaultLevel
-    @Option(
-        help: ArgumentHelp(
-            "Take part I of N of the list of files, I from 0; 'tok-shard merge' joins the parts.", valueName: "I/N"))
-    var shard: DatasetPart?
-    @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
-    var threads: Int?
-    @Flag(help: "Go on with a run that was interrupted.")
-    var resume = false
+    @OptionGroup
+    var settings: IngestSettings
     @Argument(help: "Files to read in order; '-' is standard input (nanogpt, jsonl).")
     var files: [String]
 
@@ -54,17 +41,13 @@ struct Import: ParsableCommand {
             throw Fault(
                 .usage, "--from text: text has no ids yet", hint: "'tok-shard --tokenizer' makes a dataset of it")
         }
-        var arguments = ["--format", format.rawValue, "--output", output, "--field", field]
-        for (name, value) in [
-            ("--vocab-size", vocabSize.map(String.init)), ("--tokenizer", tokenizer),
-            ("--end-of-document", endOfDocument.map(String.init)), ("--validation", validation.map { "\($0)" }),
-            ("--shard-tokens", "\(shardTokens)"), ("--level", "\(level)"), ("--threads", threads.map(String.init)),
-            ("--shard", shard.map { "\($0.index)/\($0.count)" }),
-        ] {
-            if let value { arguments += ["\(name)=\(value)"] }
+        let known: (any Tokenizer)? = try tokenizer.map {
+            $0 == "bytes" ? BytesTokenizer() as any Tokenizer : try BytePairTokenizer(path: $0, pattern: nil)
         }
-        if resume { arguments.append("--resume") }
-        try Make.parse(arguments + ["--"] + files).run()
+        var recipe = try IngestRecipe(
+            ids: files, format: format, vocabularySize: vocabSize, endOfDocument: endOfDocument, tokenizer: known)
+        recipe.field = field
+        try settings.run(recipe, tokenizer: nil, output: output)
     }
 }
 

@@ -27,8 +27,7 @@ struct Merge: ParsableCommand {
     var part: [String]
 
     func run() throws {
-        let threads = threads ?? Host.processors
-        if threads < 1 { throw Fault(.usage, "--threads \(threads): expected at least 1") }
+        let threads = try TokShard.workers(threads)
         var progress = Progress()
         let merge = try DatasetMerge(parts: part, output: output, method: method)
         _ = try merge.run(threads: threads) { done in progress.update { "\(done) shards" } }

@@ -46,10 +46,7 @@ struct TrainTokenizer: ParsableCommand {
     var files: [String] = []
 
     func run() throws {
-        if files.isEmpty {
-            try TokShard.helpIfInputIsTerminal()
-            throw Fault(.usage, "no input files", hint: "'-' reads standard input")
-        }
+        try TokShard.requireInputs(files)
         if format.holdsIds { throw Fault(.usage, "--format \(format.rawValue): a tokenizer is made from text") }
         if splitOn != nil && format != .text { throw Fault(.usage, "--split-on is for --format text") }
         if minFrequency < 0 { throw Fault(.usage, "--min-frequency \(minFrequency): expected 0 or more") }

@@ -11,7 +11,8 @@ struct Verify: ParsableCommand {
 
     @Flag(
         help:
-            "Also decode all ids: each has a token, and the end-of-document id ends documents and stands nowhere else.")
+            "Also decode all ids: each has a token, and without a tokenizer file the end-of-document id stands only at ends."
+    )
     var deep = false
     @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
     var threads: Int?
@@ -19,8 +20,7 @@ struct Verify: ParsableCommand {
     var dataset: String
 
     func run() throws {
-        let threads = threads ?? Host.processors
-        if threads < 1 { throw Fault(.usage, "--threads \(threads): expected at least 1") }
+        let threads = try TokShard.workers(threads)
         let dataset = try Dataset(dataset)
         let total = max(1, dataset.manifest.totals.tokens)
         var progress = Progress()

@@ -34,20 +34,18 @@ public struct FeistelPermutation: Sendable {
     }
 
     /// Where `index` goes.
-    public func callAsFunction(_ index: Int) -> Int {
-        precondition(index >= 0 && index < count, "index \(index) of a permutation of \(count)")
-        if count == 1 { return 0 }
-        var value = UInt64(index)
-        repeat { value = encrypt(value) } while value >= UInt64(count)
-        return Int(value)
-    }
+    public func callAsFunction(_ index: Int) -> Int { walk(index, encrypt) }
 
     /// What goes to `place`.
-    public func inverse(_ place: Int) -> Int {
-        precondition(place >= 0 && place < count, "place \(place) of a permutation of \(count)")
+    public func inverse(_ place: Int) -> Int { walk(place, decrypt) }
+
+    /// Steps of the network, which permutes a power of four, until one ends below the count.
+    @inline(__always)
+    private func walk(_ start: Int, _ step: (UInt64) -> UInt64) -> Int {
+        precondition(start >= 0 && start < count, "index \(start) of a permutation of \(count)")
         if count == 1 { return 0 }
-        var value = UInt64(place)
-        repeat { value = decrypt(value) } while value >= UInt64(count)
+        var value = UInt64(start)
+        repeat { value = step(value) } while value >= UInt64(count)
         return Int(value)
     }
 

@@ -277,10 +277,12 @@ INLINE void NAME(step)(const int form, const int packs, const int tile_rows, con
     }
 }
 
-/// Packs the 16 steps from `step` on of a whole tile's strip, whose operand's rows run along k, and fetches what comes AHEAD
-/// steps later: of the same rows, or, at their end, of the next tile's.
-INLINE void NAME(pack_chunk)(const int form, const mr_gemm_product *p, bool of_a, int64_t block, int64_t step,
+/// Where rows run along k, packs the 16 steps from `step` on of a whole tile's strip, and fetches what comes AHEAD steps later:
+/// of the same rows, or, at their end, of the next tile's.
+INLINE void NAME(pack_chunk)(const int form, const int packs, const mr_gemm_product *p, int64_t block, int64_t step,
                              const float *source, float *out) {
+    if (packs != ALONG_A && packs != ALONG_B) return;
+    const bool of_a = packs == ALONG_A;
     enum { AHEAD = 48 };
     const int64_t ld = of_a ? p->of.lda : p->of.ldb, tile = of_a ? TILE_M : TILE_N, numbers = form == PAIRS ? 2 : 1;
     const int64_t at = step * numbers, steps = p->steps[block];
@@ -322,13 +324,11 @@ INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, con
             for (int64_t n = 0; needed[i] != NULL && block == 0 && n < TILE_V * 16 && k < steps;
                  n++, k++, a += TILE_M, b += TILE_N, source += rows_on) {
                 __builtin_prefetch(needed[i] + n % 16 * rows_apart[i] + n / 16 * 16, 1);
-                if (packs == ALONG_A && k % 16 == 0) NAME(pack_chunk)(form, p, true, block, k, source, (float *)a);
-                if (packs == ALONG_B && k % 16 == 0) NAME(pack_chunk)(form, p, false, block, k, source, (float *)b);
+                if (k % 16 == 0) NAME(pack_chunk)(form, packs, p, block, k, source, (float *)(packs == ALONG_A ? a : b));
                 NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
             }
         for (; k < steps; k++, a += TILE_M, b += TILE_N, source += rows_on) {
-            if (packs == ALONG_A && k % 16 == 0) NAME(pack_chunk)(form, p, true, block, k, source, (float *)a);
-            if (packs == ALONG_B && k % 16 == 0) NAME(pack_chunk)(form, p, false, block, k, source, (float *)b);
+            if (k % 16 == 0) NAME(pack_chunk)(form, packs, p, block, k, source, (float *)(packs == ALONG_A ? a : b));
             NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
         }
         if (whole && base == NULL) {

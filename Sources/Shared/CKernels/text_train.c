@@ -3,6 +3,7 @@
 // is put back with the new one when it comes up. The order of merges, ties included, is that of Hugging Face's BpeTrainer:
 // the higher count first, of equal ones the pair with the lower ids.
 #include "text_scan.h"
+#include "text_vocabulary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,22 +49,6 @@ void mr_counter_destroy(mr_counter *c) {
     free(c);
 }
 
-static uint64_t hash_bytes(const uint8_t *bytes, size_t count) {
-    uint64_t hash = count * 0x9e3779b97f4a7c15;
-    while (count >= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        hash = (hash ^ word) * 0xff51afd7ed558ccd;
-        hash ^= hash >> 32;
-        bytes += 8;
-        count -= 8;
-    }
-    uint64_t word = 0;
-    memcpy(&word, bytes, count);
-    hash = (hash ^ word) * 0xff51afd7ed558ccd;
-    return (hash ^ hash >> 29) * 0x9e3779b97f4a7c15;
-}
-
 static int64_t grow(mr_counter *c) {
     size_t size = 2 * c->table_size;
     if (size * sizeof(word_entry) + c->arena_capacity > c->limit) return MR_COUNTER_FULL;
@@ -82,7 +67,7 @@ static int64_t grow(mr_counter *c) {
 }
 
 static int64_t count_word(mr_counter *c, const uint8_t *bytes, size_t length) {
-    uint64_t hash = hash_bytes(bytes, length);
+    uint64_t hash = hash_of_bytes(bytes, length);
     size_t slot = hash & (c->table_size - 1);
     while (c->words[slot].count != 0) {
         word_entry *word = &c->words[slot];
@@ -298,7 +283,7 @@ typedef struct {
 } tokens;
 
 static uint32_t token_named(tokens *k, const uint8_t *name, size_t length, bool *is_new) {
-    size_t slot = hash_bytes(name, length) & (k->table_size - 1);
+    size_t slot = hash_of_bytes(name, length) & (k->table_size - 1);
     for (; k->table[slot] != UINT32_MAX; slot = (slot + 1) & (k->table_size - 1)) {
         uint32_t i = k->table[slot];
         if (k->starts[i + 1] - k->starts[i] == length && memcmp(k->bytes + k->starts[i], name, length) == 0) {

@@ -75,7 +75,7 @@ mr_vocabulary *mr_vocabulary_create(const uint8_t *bytes, const uint32_t *offset
     memset(v->byte_ids, 0xff, sizeof v->byte_ids);
     for (size_t i = 0; i < count; i++) {
         size_t length = offsets[i + 1] - offsets[i];
-        uint64_t hash = token_hash(v->bytes + offsets[i], length);
+        uint64_t hash = hash_of_bytes(v->bytes + offsets[i], length);
         size_t slot = hash >> v->token_shift;
         while (v->token_table[slot].index != NO_TOKEN) slot = (slot + 1) & (size - 1);
         v->token_table[slot] = (token_entry){(uint32_t)i, (uint32_t)hash};

@@ -37,7 +37,7 @@ struct mr_vocabulary {
     uint32_t byte_ids[256];
 };
 
-static inline uint64_t token_hash(const uint8_t *bytes, size_t count) {
+static inline uint64_t hash_of_bytes(const uint8_t *bytes, size_t count) {
     uint64_t hash = count * 0x9e3779b97f4a7c15;
     while (count >= 8) {
         uint64_t word;
@@ -56,7 +56,7 @@ static inline uint64_t token_hash(const uint8_t *bytes, size_t count) {
 /// The id of the token that is these bytes, or NO_TOKEN.
 static inline uint32_t find_token(const mr_vocabulary *v, const uint8_t *bytes, size_t count) {
     size_t mask = ((size_t)1 << (64 - v->token_shift)) - 1;
-    uint64_t hash = token_hash(bytes, count);
+    uint64_t hash = hash_of_bytes(bytes, count);
     for (size_t slot = hash >> v->token_shift;; slot = (slot + 1) & mask) {
         uint32_t index = v->token_table[slot].index;
         if (index == NO_TOKEN) return NO_TOKEN;

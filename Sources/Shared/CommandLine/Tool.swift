@@ -158,11 +158,31 @@ public enum StandardOutput {
             throw Fault(.usage, "refusing to write \(what) to a terminal", hint: "redirect it to a file or a pipe")
         }
     }
+
+    /// Refuses to send a terminal text that could command it.
+    public static func requireReadable(_ text: [UInt8]) throws {
+        if isTerminal && text.contains(where: { $0 < 7 || $0 == 0x1b }) {
+            try requireNoTerminal("text with control characters")
+        }
+    }
 }
 
 extension ParsableCommand {
     /// A tool that expects a pipe and finds a terminal shows its help instead of waiting for typing.
     public static func helpIfInputIsTerminal() throws {
         if StandardInput.isTerminal { throw CleanExit.helpRequest(Self.self) }
+    }
+
+    /// The workers that `--threads` asks for; nil: the CPUs.
+    public static func workers(_ threads: Int?) throws -> Int {
+        if let threads, threads < 1 { throw Fault(.usage, "--threads \(threads): expected at least 1") }
+        return threads ?? Host.processors
+    }
+
+    /// Without files there is nothing to read, unless help is what was wanted.
+    public static func requireInputs(_ files: [String]) throws {
+        if !files.isEmpty { return }
+        try helpIfInputIsTerminal()
+        throw Fault(.usage, "no input files", hint: "'-' reads standard input")
     }
 }

@@ -40,19 +40,7 @@ extension Shard {
 extension Dataset {
     /// Calls `body` with all ids in order, in pieces; the flag says that the piece ends its document.
     public func readDocuments(_ body: (ArraySlice<UInt32>, _ endsDocument: Bool) throws -> Void) throws {
-        let decompressor = ZstdDecompressor()
-        for index in 0..<shardCount {
-            let shard = try shard(index)
-            for k in 0..<shard.frameCount {
-                let ids = try shard.tokens(inFrame: k, using: decompressor)
-                var begin = 0
-                for end in try shard.documentEnds(inFrame: k) {
-                    try body(ids[begin..<Int(end)], true)
-                    begin = Int(end)
-                }
-                if begin < ids.count { try body(ids[begin...], false) }
-            }
-        }
+        try readDocuments(0..<manifest.totals.documents, body)
     }
 
     /// The shard that holds document `number` of the dataset, and its number there; nil past the last document.

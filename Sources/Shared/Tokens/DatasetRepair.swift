@@ -3,8 +3,8 @@
 // that a document of any size passes through in pieces.
 //
 // Where a shard's tables are damaged (its index says where documents end), the frames are walked from the start by their
-// own headers; documents are then cut at the end-of-document id, which only a tokenizer of ours guarantees to stand at the
-// end of every document and nowhere else.
+// own headers; documents are then cut at the end-of-document id, which a tokenizer guarantees to stand at the end of every
+// document; inside one it stands where special tokens were allowed in text, and cuts there.
 
 public import Bytes
 private import SystemPackage
@@ -230,7 +230,7 @@ private final class DocumentCutter {
     }
 
     func append(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws(Fault) {
-        cutter.append(stored(ids, as: type))
+        cutter.append(type.stored(ids))
         tokens += ids.count
         if endsDocument {
             cutter.endDocument(ResumePoint())

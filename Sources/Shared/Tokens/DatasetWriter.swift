@@ -39,9 +39,7 @@ public final class DatasetWriter {
         if let id = document.first(where: { Int($0) >= vocabularySize }) {
             throw Fault(.badData, "id \(id) is not below the vocabulary size \(vocabularySize)")
         }
-        cutter.append(
-            TokenType(vocabularySize: vocabularySize) == .u16
-                ? document.map { UInt16(truncatingIfNeeded: $0) }.littleEndianBytes : document.littleEndianBytes)
+        cutter.append(storedIds(document, vocabularySize: vocabularySize))
         cutter.endDocument(ResumePoint())
         try drain()
     }

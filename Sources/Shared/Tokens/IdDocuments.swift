@@ -89,6 +89,5 @@ final class IdDocuments: DocumentReader {
 
 /// Ids as a dataset of this vocabulary stores them.
 func storedIds(_ ids: [UInt32], vocabularySize: Int) -> [UInt8] {
-    TokenType(vocabularySize: vocabularySize) == .u16
-        ? ids.map { UInt16(truncatingIfNeeded: $0) }.littleEndianBytes : ids.littleEndianBytes
+    TokenType(vocabularySize: vocabularySize).stored(ids[...])
 }

@@ -35,7 +35,7 @@ final class MegatronWriter: TokenFileWriter {
     }
 
     func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws {
-        try tokens.write(stored(ids, as: isWide ? .u32 : .u16))
+        try tokens.write((isWide ? TokenType.u32 : .u16).stored(ids))
     }
 
     func finish() throws {
@@ -101,7 +101,7 @@ final class DatatroveWriter: TokenFileWriter {
         return "\(tokens) T"
     }
 
-    func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws { try file.write(stored(ids, as: type)) }
+    func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws { try file.write(type.stored(ids)) }
 
     func finish() throws {
         try file.commit()

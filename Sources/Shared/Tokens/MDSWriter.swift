@@ -121,7 +121,7 @@ final class MDSWriter: TokenFileWriter {
             }
             try sink.write(head)
         }
-        try sink.write(stored(ids, as: type))
+        try sink.write(type.stored(ids))
         left -= ids.count
         precondition(endsDocument == (left == 0), "\(left) ids of a document are left at its end")
         if endsDocument && shard?.lengths.isEmpty == true { try closeShard() }

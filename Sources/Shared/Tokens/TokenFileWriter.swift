@@ -35,11 +35,6 @@ final class OutputFile: ByteSink {
     }
 }
 
-/// Ids as bytes of a stored type.
-func stored(_ ids: ArraySlice<UInt32>, as type: TokenType) -> [UInt8] {
-    type == .u16 ? ids.map { UInt16(truncatingIfNeeded: $0) }.littleEndianBytes : Array(ids).littleEndianBytes
-}
-
 /// A head, then ids: llm.c, nanoGPT, .npy.
 final class RawTokenWriter: TokenFileWriter {
     private let file: OutputFile
@@ -51,7 +46,7 @@ final class RawTokenWriter: TokenFileWriter {
         try file.write(head)
     }
 
-    func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws { try file.write(stored(ids, as: type)) }
+    func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws { try file.write(type.stored(ids)) }
     func finish() throws { try file.commit() }
 }
 
@@ -97,9 +92,7 @@ final class DecodedTextWriter: TokenFileWriter {
 
     func write(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws {
         if !isInside && !isFirst, let separator { try file.write(separator + "\n") }
-        // The id that ends the document is not of its text; the same token inside it is.
-        let isMarked = endsDocument && ids.last.map(Int.init) == tokenizer.record.endOfDocument
-        try file.write(tokenizer.decode(Array(isMarked ? ids.dropLast() : ids)))
+        try file.write(tokenizer.text(of: ids, endsDocument: endsDocument))
         isFirst = false
         isInside = !endsDocument
     }

@@ -33,8 +33,14 @@ extension Tokenizer {
     /// The ids of a whole text.
     public func ids(of text: [UInt8], allowSpecial: Bool = false) throws(Fault) -> [UInt32] {
         let stored = try makeEncoder(allowSpecial: allowSpecial).encode(text, endsDocument: true)
-        return type == .u16
-            ? [UInt16](littleEndianBytes: stored[...]).map(UInt32.init) : [UInt32](littleEndianBytes: stored[...])
+        return type.ids(stored: stored[...])
+    }
+
+    /// The text of a piece of a document of a dataset. The id that ends the document is not of its text; the same token
+    /// inside it is.
+    public func text(of piece: ArraySlice<UInt32>, endsDocument: Bool) -> [UInt8] {
+        let isMarked = endsDocument && piece.last.map(Int.init) == record.endOfDocument
+        return decode(Array(isMarked ? piece.dropLast() : piece))
     }
 }
 
