@@ -47,7 +47,7 @@ struct Import: ParsableCommand {
         var recipe = try IngestRecipe(
             ids: files, format: format, vocabularySize: vocabSize, endOfDocument: endOfDocument, tokenizer: known)
         recipe.field = field
-        try settings.run(recipe, tokenizer: nil, output: output)
+        try settings.run(recipe, tokenizer: known, output: output)
     }
 }
 

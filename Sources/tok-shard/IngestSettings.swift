@@ -25,7 +25,7 @@ struct IngestSettings: ParsableArguments {
     /// Makes the dataset.
     /// - Parameters:
     ///   - recipe: of all inputs; the settings are put into it.
-    ///   - tokenizer: what encodes text; nil for ids.
+    ///   - tokenizer: what encodes text, or made the ids, if that is known: the dataset keeps its file.
     func run(_ recipe: IngestRecipe, tokenizer: (any Tokenizer)?, output: String) throws {
         let threads = try TokShard.workers(threads)
         var recipe = recipe

@@ -67,12 +67,12 @@ struct Make: ParsableCommand {
             throw Fault(.usage, "--allow-special is for text with a tokenizer file")
         }
         var recipe: IngestRecipe
-        var encoder: (any Tokenizer)?
+        let tokenizer: (any Tokenizer)?
         if format.holdsIds {
-            let found = choice.tokenizer == nil ? nil : try loadTokenizer()
+            tokenizer = choice.tokenizer == nil ? nil : try loadTokenizer()
             recipe = try IngestRecipe(
-                ids: files, format: format, vocabularySize: vocabSize, endOfDocument: try endOfDocumentId(found),
-                tokenizer: found)
+                ids: files, format: format, vocabularySize: vocabSize, endOfDocument: try endOfDocumentId(tokenizer),
+                tokenizer: tokenizer)
         } else {
             let found = try loadTokenizer()
             if let vocabSize, vocabSize != found.vocabularySize {
@@ -80,12 +80,12 @@ struct Make: ParsableCommand {
                     .usage, "--vocab-size \(vocabSize): the tokenizer has a vocabulary of \(found.vocabularySize)")
             }
             recipe = IngestRecipe(inputs: files, format: format, tokenizer: found)
-            encoder = found
+            tokenizer = found
         }
         recipe.allowsSpecial = allowSpecial
         recipe.separator = splitOn
         recipe.field = field
-        return (recipe, encoder)
+        return (recipe, tokenizer)
     }
 
     private func loadTokenizer() throws -> any Tokenizer {

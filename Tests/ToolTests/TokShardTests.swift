@@ -21,6 +21,27 @@ func sampleText(bytes: Int, seed: UInt64 = 1) -> [UInt8] {
 }
 
 struct TokShardTests {
+    /// Ids that a tokenizer's file made are kept with the file, or they could not be text again.
+    @Test(arguments: ["make --format ids-u16", "import --from nanogpt"]) func idsKeepTheirTokenizer(
+        command: String
+    ) throws {
+        try withTemporaryDirectory { directory in
+            let result = try runShell(
+                #"""
+                set -e
+                for i in $(seq 300); do echo "the number $i and the number after $i"; done > text
+                tok-shard train-tokenizer --vocab-size 300 --output tokenizer.json text
+                tok-shard encode --tokenizer tokenizer.json --format ids-u16 text > ids
+                printf '\0\0' >> ids
+                tok-shard \#(command) --tokenizer tokenizer.json --end-of-document 0 --output data ids
+                cmp tokenizer.json data/tokenizer.json
+                tok-shard verify --deep data
+                tok-shard cat data | cmp - text
+                """#, directory: directory)
+            #expect(result.status == 0, "\(result.text)\(result.errors)")
+        }
+    }
+
     private func shard(_ arguments: [String], input: [UInt8]? = nil, directory: String) throws -> ToolResult {
         try runTool("tok-shard", arguments, input: input, directory: directory)
     }
