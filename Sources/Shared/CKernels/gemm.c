@@ -6,10 +6,12 @@
 
 #include <string.h>
 
-enum { OWN_FLOATS = 131072 };     // packed own operand of a task: half a megabyte, so it stays in L2
-enum { RUN = 1024, LONG_RUN = 4096 };  // k of a run: long ones where C is small
-enum { SMALL_C = 1 << 18 };
-_Static_assert(OWN_FLOATS <= MR_SCRATCH_FLOATS, "a worker's scratch holds its own operand");
+enum { RUN = 1024 };            // words along k of a run
+enum { GROUP_FLOATS = 49152 };  // packed own operand of a group of tiles: it and what is fetched of the next stay in L2
+enum { OWN_FLOATS = 131072 };   // packed own operand of a task
+enum { WIDEST_TILE = 32 };
+_Static_assert(GROUP_FLOATS <= MR_SCRATCH_FLOATS && RUN * WIDEST_TILE <= MR_SCRATCH_FLOATS,
+               "a worker's scratch holds a group of tiles, and a tile of any run");
 
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -17,7 +19,7 @@ static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /// Takes the blocks of k that follow the run: they begin at every multiple of the period and every MR_GEMM_KC after such a
 /// beginning.
-static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t longest) {
+static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels) {
     const int64_t k = p->of.k, multiple = p->of.precision == MR_BF16 ? 2 : 1;
     p->first_k += p->length;
     p->is_first = p->first_k == 0;
@@ -25,7 +27,8 @@ static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t
     for (int64_t at = p->first_k; at < k && p->blocks < MR_GEMM_BLOCKS;) {
         const int64_t end = min_of(k, (at / p->of.period + 1) * p->of.period), kc = min_of(end - at, MR_GEMM_KC);
         const int64_t steps = ceil_div(kc, multiple) * multiple / kernels->numbers;
-        if (p->blocks > 0 && p->depth + steps > longest) break;
+        const int64_t words = mr_gemm_runs_along_k(&p->of, true) ? (p->blocks + 1) * p->pitch : p->depth + steps;
+        if (p->blocks > 0 && words > RUN) break;
         p->kc[p->blocks] = (int32_t)kc;
         p->k_at[p->blocks] = (int32_t)p->length;
         p->steps[p->blocks] = (int32_t)steps;
@@ -37,10 +40,11 @@ static void next_run(mr_gemm_product *p, const mr_gemm_kernels *kernels, int64_t
     p->is_last = p->first_k + p->length == k;
 }
 
-/// Cuts C into tasks: blocks of the own operand that fit a worker's scratch, and the shared operand in parts when there
-/// are too few of those to go round. Returns their number.
+/// Cuts C into tasks: a few groups of tiles of the own operand each, and the shared operand in parts when there are too few of
+/// those to go round. Returns their number.
 static int64_t plan_tasks(mr_gemm_product *p, int64_t own_tile) {
-    p->own_most = max_of(OWN_FLOATS / p->depth / own_tile, 1);
+    p->group = max_of(GROUP_FLOATS / mr_gemm_strip(p, !p->share_a, own_tile), 1);
+    p->own_most = max_of(OWN_FLOATS / mr_gemm_strip(p, !p->share_a, own_tile), p->group);
     p->own_tasks = 0;
     for (int64_t end = 0; end < p->own_tiles; p->own_tasks++) end = mr_gemm_own_end(p, end);
     const int64_t threads = mr_context_threads(p->context), wanted = threads == 1 ? 1 : 4 * threads;
@@ -74,24 +78,23 @@ void mr_gemm(mr_context *context, const mr_product *of) {
         finish_empty(of, kernels);
         return;
     }
-    mr_gemm_product p = {.context = context, .of = *of, .share_a = of->m < of->n, .shared = mr_context_panel(context)};
+    mr_gemm_product p = {.context = context, .of = *of, .shared = mr_context_panel(context)};
+    p.pitch = MR_GEMM_KC / kernels->numbers + MR_GEMM_PITCH_MORE;
+    p.share_a = of->m < of->n;
     if (p.of.period <= 0 || p.of.period > of->k) p.of.period = of->k;
     const int64_t own_count = p.share_a ? of->n : of->m, own_tile = p.share_a ? kernels->tile_n : kernels->tile_m;
     const int64_t shared_count = p.share_a ? of->m : of->n, tile = p.share_a ? kernels->tile_m : kernels->tile_n;
     p.own_tiles = ceil_div(own_count, own_tile);
     const int64_t all_strips = ceil_div(shared_count, tile);
-    int64_t longest = of->m * of->n <= SMALL_C ? LONG_RUN : RUN;
-    longest = max_of(min_of(longest, MR_PANEL_FLOATS / (all_strips * tile)), min_of(longest, RUN));
     // Strips that the panel holds, in equal parts.
-    const int64_t most_strips = MR_PANEL_FLOATS / min_of(longest, of->k) / tile;
-    const int64_t strips = ceil_div(all_strips, ceil_div(all_strips, most_strips));
+    const int64_t strips = ceil_div(all_strips, ceil_div(all_strips, MR_PANEL_FLOATS / RUN / tile));
     for (int64_t strip = 0; strip < all_strips; strip += strips) {
         p.shared_begin = strip * tile;
         p.shared_end = min_of(p.shared_begin + strips * tile, shared_count);
         p.strips = ceil_div(p.shared_end - p.shared_begin, tile);
         p.first_k = p.length = 0;
         do {
-            next_run(&p, kernels, longest);
+            next_run(&p, kernels);
             const int64_t tasks = plan_tasks(&p, own_tile);
             mr_parallel(context, mr_gemm_pack_tasks(&p), kernels->pack_shared, &p);
             mr_parallel(context, tasks, kernels->multiply, &p);

@@ -48,6 +48,11 @@ INLINE void restore_flushing(uint64_t before) {
 /// operands in bf16, floats with the two of each pair exchanged, or a pair in one word, the second in the upper half.
 enum { FLOATS, EXCHANGED, PAIRS };
 
+/// Where rows of A run along k, a strip of a block of k is TILE_M rows with a space behind each, so far apart that they fall on
+/// different lines of a cache; else, and of B always, it is steps, each of all the strip's outer indices.
+enum { FLOATS_PITCH = MR_GEMM_KC + MR_GEMM_PITCH_MORE, PAIRS_PITCH = MR_GEMM_KC / 2 + MR_GEMM_PITCH_MORE };
+#define PITCH(form) ((form) == PAIRS ? PAIRS_PITCH : FLOATS_PITCH)
+
 /// Rounded to bf16, to nearest, ties to even; subnormal numbers become zero and what is not a number stays so.
 INLINE f16 rounded16(f16 x) {
     const i16 bits = (i16)x;
@@ -151,6 +156,15 @@ INLINE void NAME(pack_across)(const int form, const float *source, int64_t ld, i
         }
 }
 
+/// Packs `steps` steps of `width` rows of A of `count` numbers that run along k, `ld` apart, as rows. The rest of the strip is
+/// zero.
+INLINE void NAME(pack_rows)(const int form, const float *source, int64_t ld, int64_t width, int64_t steps, int64_t count,
+                            float *out) {
+    for (int64_t i = 0; i < TILE_M; i++)
+        for (int64_t step = 0; step < steps; step += 16)
+            store16(out + i * PITCH(form) + step, i < width ? along16(form, source + i * ld, step, count) : set16(0));
+}
+
 /// Packs rows begin ..< end of A, or columns of B, of steps first ..< last of one block of k (all of them where rows run
 /// along k) into strips. Rows that run across are read eight at a time over their whole width: a strip at a time would touch
 /// a new page for every 64 bytes.
@@ -158,14 +172,14 @@ INLINE void NAME(pack_block)(const int form, const mr_gemm_product *p, bool of_a
                              int64_t last, int64_t begin, int64_t end, float *out) {
     const mr_product *of = &p->of;
     const int64_t k0 = p->first_k + p->k_at[block], kc = p->kc[block], ld = of_a ? of->lda : of->ldb;
-    const int64_t tile = of_a ? TILE_M : TILE_N, count = of_a ? of->m : of->n, pitch = p->depth * tile;
+    const int64_t tile = of_a ? TILE_M : TILE_N, count = of_a ? of->m : of->n, apart = mr_gemm_strip(p, of_a, tile);
     const float *source = of_a ? of->a : of->b;
-    out += p->at[block] * tile;
+    out += mr_gemm_block_at(p, of_a, block, tile);
     if (mr_gemm_runs_along_k(of, of_a)) {
-        for (int64_t i = begin; i < end; i += tile, out += pitch) {
+        for (int64_t i = begin; i < end; i += tile, out += apart) {
             const int64_t width = end - i < tile ? end - i : tile;
             if (of_a)
-                NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_M, last, kc, out, last * TILE_M);
+                NAME(pack_rows)(form, source + i * ld + k0, ld, width, last, kc, out);
             else
                 NAME(pack_along)(form, source + i * ld + k0, ld, width, TILE_N, last, kc, out, last * TILE_N);
         }
@@ -174,7 +188,7 @@ INLINE void NAME(pack_block)(const int form, const mr_gemm_product *p, bool of_a
     for (int64_t k = first; k < last; k += 8) {
         const int64_t next = last - k < 8 ? last : k + 8;
         float *to = out;
-        for (int64_t i = begin; i < end; i += tile, to += pitch) {
+        for (int64_t i = begin; i < end; i += tile, to += apart) {
             const int64_t width = end - i < tile ? end - i : tile;
             if (of_a)
                 NAME(pack_across)(form, source + k0 * ld + i, ld, width, count - i, TILE_M, k, next, last, kc, to);
@@ -192,7 +206,7 @@ INLINE void NAME(pack_shared)(const int form, const mr_gemm_product *p, int64_t 
         const int64_t strip = task * MR_GEMM_PACK_STRIPS;
         const int64_t begin = p->shared_begin + strip * tile, most = begin + MR_GEMM_PACK_STRIPS * tile;
         NAME(pack_block)(form, p, p->share_a, block, 0, p->steps[block], begin, most < p->shared_end ? most : p->shared_end,
-                         p->shared + strip * tile * p->depth);
+                         p->shared + strip * mr_gemm_strip(p, p->share_a, tile));
     } else {
         const int64_t first = task * MR_GEMM_PACK_STEPS, most = first + MR_GEMM_PACK_STEPS;
         NAME(pack_block)(form, p, p->share_a, block, first, most < p->steps[block] ? most : p->steps[block], p->shared_begin,
@@ -234,8 +248,8 @@ INLINE void store_first(const int count, float *p, f16 x) {
 /// One step of k. Strips come from L2: they are fetched 16 steps ahead of their use. The operand that is packed on the way is
 /// read from `source`, its row in memory (or pair of rows), and written to its strip; what comes AHEAD rows later is fetched
 /// to L2.
-INLINE void NAME(step)(const int form, const int packs, const int tile_rows, const float *a, const float *b,
-                       const float *source, int64_t ld, f16 sum[TILE_M][TILE_V]) {
+INLINE void NAME(step)(const int form, const int packs, const bool rows, const int tile_rows, int64_t k, const float *a,
+                       const float *b, const float *source, int64_t ld, f16 sum[TILE_M][TILE_V]) {
     enum { AHEAD = 24 };
     _Alignas(64) float lanes[16];
     f16 bv[TILE_V];
@@ -254,6 +268,8 @@ INLINE void NAME(step)(const int form, const int packs, const int tile_rows, con
             memcpy((float *)a, source, TILE_M * sizeof(float));
             a = source;
         }
+    } else if (rows) {
+        __builtin_prefetch(a + k % 16 * PITCH(form) + 16);
     } else {
         __builtin_prefetch(a + 16 * TILE_M);
     }
@@ -271,66 +287,71 @@ INLINE void NAME(step)(const int form, const int packs, const int tile_rows, con
     }
 #pragma clang loop unroll(full)
     for (int i = 0; i < tile_rows; i++) {
-        f16 av = set16(a[i]);
+        f16 av = set16(a[rows ? i * PITCH(form) : i]);
         for (int j = 0; j < TILE_V; j++)
             sum[i][j] = form == PAIRS ? dot16(av, bv[j], sum[i][j]) : fma16(av, bv[j], sum[i][j]);
     }
 }
 
-/// Where rows run along k, packs the 16 steps from `step` on of a whole tile's strip, and fetches what comes AHEAD steps later:
-/// of the same rows, or, at their end, of the next tile's.
-INLINE void NAME(pack_chunk)(const int form, const int packs, const mr_gemm_product *p, int64_t block, int64_t step,
-                             const float *source, float *out) {
-    if (packs != ALONG_A && packs != ALONG_B) return;
-    const bool of_a = packs == ALONG_A;
-    enum { AHEAD = 48 };
-    const int64_t ld = of_a ? p->of.lda : p->of.ldb, tile = of_a ? TILE_M : TILE_N, numbers = form == PAIRS ? 2 : 1;
-    const int64_t at = step * numbers, steps = p->steps[block];
-    int64_t next = p->k_at[block] + at + AHEAD * numbers;
-    const float *ahead = source + next;
-    if (next >= p->length) ahead += tile * ld - p->length;
-#pragma clang loop unroll(disable)
-    for (int64_t i = 0; i < tile; i++, ahead += ld) {
-        __builtin_prefetch(ahead, 0, 2);
-        if (form == PAIRS) __builtin_prefetch(ahead + 16, 0, 2);
-    }
-    NAME(pack_along)(form, source + p->k_at[block] + at, ld, tile, tile, steps - step < 16 ? steps - step : 16,
-                     p->kc[block] - at, out, (steps - step) * tile);
+/// Where rows run along k, packs a block of a whole tile's strip: at once, because what is alive in a tile's loop leaves no
+/// registers for more.
+static __attribute__((noinline)) void NAME(pack_tile)(const int packs, const mr_gemm_product *p, int64_t block,
+                                                      const float *source, float *out) {
+    enum { FORM = MR_ISA_HAS_DOT ? PAIRS : FLOATS };
+    const int64_t steps = p->steps[block], kc = p->kc[block];
+    source += p->k_at[block];
+    if (packs == ALONG_A)
+        NAME(pack_rows)(FORM, source, p->of.lda, TILE_M, steps, kc, out);
+    else
+        NAME(pack_along)(FORM, source, p->of.ldb, TILE_N, TILE_N, steps, kc, out, steps * TILE_N);
 }
 
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
-/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `other` will be needed next. `rows` × `columns` of
-/// it go to C, whole vectors directly, edges by way of a buffer.
-INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, const mr_gemm_product *p, const float *a,
-                       const float *b, const float *source, float *c, const float *base, int64_t ldbase, const float *bias,
-                       const float *other, int64_t rows, int64_t columns) {
+/// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `a_rows`: whether the
+/// strip of A is rows. `other` will be needed next, `ahead` by tiles to come. `rows` × `columns` of it go to C, whole vectors
+/// directly, edges by way of a buffer.
+INLINE void NAME(tile)(const int form, const int packs, const bool a_rows, const int tile_rows, const mr_gemm_product *p,
+                       const float *first_a, const float *b, const float *source, float *c, const float *base,
+                       int64_t ldbase, const float *bias, const float *other, const mr_gemm_area *ahead, int64_t rows,
+                       int64_t columns) {
     const int64_t ld = packs == ACROSS_A ? p->of.lda : packs == ACROSS_B ? p->of.ldb : 0;
     const int64_t rows_on = form == PAIRS ? 2 * ld : ld;
     const int64_t ldc = p->of.ldc;
     const bool whole = rows == tile_rows && columns == TILE_N;
+    // C, or what it is added to, what its activation reads or writes, and a part of the operand of the tiles to come are
+    // fetched while there is time. A hint never faults, so edges need no care.
+    const mr_gemm_area areas[] = {
+        {base ? base : c, base ? ldbase : ldc, tile_rows, TILE_V}, {other, p->of.ldother, tile_rows, TILE_V}, *ahead,
+    };
+    int area = 0;
+    int64_t row = 0, line = 0;  // of the area
     for (int64_t block = 0; block < p->blocks; block++) {
+        const float *a = first_a + mr_gemm_block_at(p, true, block, TILE_M);
+        if (packs == ALONG_A) NAME(pack_tile)(packs, p, block, source, (float *)a);
+        if (packs == ALONG_B) NAME(pack_tile)(packs, p, block, source, (float *)b);
         f16 sum[TILE_M][TILE_V];
 #pragma clang loop unroll(full)
         for (int i = 0; i < tile_rows; i++)
             for (int j = 0; j < TILE_V; j++) sum[i][j] = set16(0);
         const int64_t steps = p->steps[block];
         int64_t k = 0;
-        // What C is added to, and what its activation reads or writes, is fetched while there is time. A hint never faults, so
-        // edges need no care.
-        const float *const needed[] = {base, other};
-        const int64_t rows_apart[] = {ldbase, p->of.ldother};
+        for (; area < 3; area++) {
+            if (areas[area].at == NULL) continue;
 #pragma clang loop unroll(disable)
-        for (int i = 0; i < 2; i++)
-            for (int64_t n = 0; needed[i] != NULL && block == 0 && n < TILE_V * 16 && k < steps;
-                 n++, k++, a += TILE_M, b += TILE_N, source += rows_on) {
-                __builtin_prefetch(needed[i] + n % 16 * rows_apart[i] + n / 16 * 16, 1);
-                if (k % 16 == 0) NAME(pack_chunk)(form, packs, p, block, k, source, (float *)(packs == ALONG_A ? a : b));
-                NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
+            for (; row < areas[area].rows && k < steps; k++, a += a_rows ? 1 : TILE_M, b += TILE_N, source += rows_on) {
+                const float *at = areas[area].at + row * areas[area].ld + line * 16;
+                if (area < 2)
+                    __builtin_prefetch(at, 1);
+                else
+                    __builtin_prefetch(at, 0, 2);
+                if (++line == areas[area].lines) line = 0, row++;
+                NAME(step)(form, packs, a_rows, tile_rows, k, a, b, source, ld, sum);
             }
-        for (; k < steps; k++, a += TILE_M, b += TILE_N, source += rows_on) {
-            if (k % 16 == 0) NAME(pack_chunk)(form, packs, p, block, k, source, (float *)(packs == ALONG_A ? a : b));
-            NAME(step)(form, packs, tile_rows, a, b, source, ld, sum);
+            if (row < areas[area].rows) break;
+            row = line = 0;
         }
+        for (; k < steps; k++, a += a_rows ? 1 : TILE_M, b += TILE_N, source += rows_on)
+            NAME(step)(form, packs, a_rows, tile_rows, k, a, b, source, ld, sum);
         if (whole && base == NULL) {
 #pragma clang loop unroll(full)
             for (int i = 0; i < tile_rows; i++)
@@ -361,9 +382,10 @@ INLINE void NAME(tile)(const int form, const int packs, const int tile_rows, con
 }
 
 /// One tile of C, with the lowest register tile that holds its rows: fewer than usual are the last rows of a matrix, or the
-/// only one when a model generates text. `packs` is not NEITHER for whole tiles of operands that panels hold as they are or, in pairs, rounded.
-INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float *a, const float *b, int64_t row,
-                          int64_t column) {
+/// only one when a model generates text. `packs` is not NEITHER for whole tiles of operands that panels hold as they are or,
+/// in pairs, rounded.
+INLINE void NAME(tile_at)(const int packs, const bool a_rows, const mr_gemm_product *p, const float *a, const float *b,
+                          int64_t row, int64_t column, const mr_gemm_area *ahead) {
     enum { FORM = MR_ISA_HAS_DOT ? PAIRS : FLOATS };
     const mr_product *of = &p->of;
     const int64_t rows = of->m - row < TILE_M ? of->m - row : TILE_M;
@@ -380,13 +402,13 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
                           : packs == ALONG_B  ? of->b + column * of->ldb + p->first_k
                                               : a;  // not read
     if (packs != NEITHER || rows > TILE_M / 2)
-        NAME(tile)(FORM, packs, TILE_M, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
+        NAME(tile)(FORM, packs, a_rows, TILE_M, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else if (rows > 2)
-        NAME(tile)(FORM, packs, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
+        NAME(tile)(FORM, packs, a_rows, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else if (rows == 2)
-        NAME(tile)(FORM, packs, 2, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
+        NAME(tile)(FORM, packs, a_rows, 2, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else
-        NAME(tile)(FORM, packs, 1, p, a, b, source, c, base, ldbase, bias, other, rows, columns);
+        NAME(tile)(FORM, packs, a_rows, 1, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     if (activates) {
         const uint64_t before = of->precision == MR_BF16 ? set_flushing(false) : 0;
         NAME(activate)(of, row, column, rows, columns);
@@ -394,59 +416,84 @@ INLINE void NAME(tile_at)(const int packs, const mr_gemm_product *p, const float
     }
 }
 
-#define TILE_FUNCTION(name, packs)                                                                                         \
+#define TILE_FUNCTION(name, packs, a_rows)                                                                                 \
     static __attribute__((noinline)) void NAME(name)(const mr_gemm_product *p, const float *a, const float *b, int64_t row, \
-                                                     int64_t column) {                                                     \
-        NAME(tile_at)(packs, p, a, b, row, column);                                                                        \
+                                                     int64_t column, const mr_gemm_area *ahead) {                           \
+        NAME(tile_at)(packs, a_rows, p, a, b, row, column, ahead);                                                         \
     }
-TILE_FUNCTION(tile_packing_neither, NEITHER)
-TILE_FUNCTION(tile_packing_across_a, ACROSS_A)
-TILE_FUNCTION(tile_packing_across_b, ACROSS_B)
-TILE_FUNCTION(tile_packing_along_a, ALONG_A)
-TILE_FUNCTION(tile_packing_along_b, ALONG_B)
+TILE_FUNCTION(tile_packing_neither, NEITHER, false)
+TILE_FUNCTION(tile_packing_neither_rows, NEITHER, true)
+TILE_FUNCTION(tile_packing_across_a, ACROSS_A, false)
+TILE_FUNCTION(tile_packing_across_b, ACROSS_B, false)
+TILE_FUNCTION(tile_packing_across_b_rows, ACROSS_B, true)
+TILE_FUNCTION(tile_packing_along_a_rows, ALONG_A, true)
+TILE_FUNCTION(tile_packing_along_b, ALONG_B, false)
+TILE_FUNCTION(tile_packing_along_b_rows, ALONG_B, true)
 #undef TILE_FUNCTION
 
-/// One task: some rows and columns of C, through the blocks of k of the run. The task packs its own part of the other
-/// operand, which then stays in L2 while the shared strips pass.
-INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t task, int worker) {
+/// Some tiles of the own operand with the strips begin ..< end of the shared one. They are packed here, and then stay in L2
+/// while the strips pass; meanwhile as many from `next` on are fetched.
+INLINE void NAME(multiply_group)(const int form, const mr_gemm_product *p, int worker, int64_t first, int64_t last,
+                                 int64_t next, int64_t begin, int64_t end) {
     const int64_t own_tile = p->share_a ? TILE_N : TILE_M, shared_tile = p->share_a ? TILE_M : TILE_N;
-    int64_t first = 0, last = mr_gemm_own_end(p, first);
-    for (int64_t before = task % p->own_tasks; before > 0; before--) {
-        first = last;
-        last = mr_gemm_own_end(p, first);
-    }
     const int64_t own_count = p->share_a ? p->of.n : p->of.m;
     const int64_t own_end = last * own_tile < own_count ? last * own_tile : own_count;
+    const int64_t own_strip = mr_gemm_strip(p, !p->share_a, own_tile);
     float *packed = mr_context_scratch(p->context, worker);
-    const int64_t begin = task / p->own_tasks * p->part_strips;
-    const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
-    // Whole tiles are packed by the tiles of the first strip, which compute meanwhile: not with halves of pairs, nor floats that
-    // must be transposed, which was no faster.
+    // Whole tiles are packed by the tiles of the first strip, which compute meanwhile: not with halves of pairs, nor floats
+    // that must be transposed, which was no faster.
     const bool along = mr_gemm_runs_along_k(&p->of, !p->share_a);
-    bool on_the_way = (form == PAIRS || (form == FLOATS && !along))
+    const bool a_rows = mr_gemm_runs_along_k(&p->of, true);
+    bool on_the_way = (form == PAIRS || (form == FLOATS && !(along && p->share_a)))
                       && p->shared_begin + (begin + 1) * shared_tile <= p->shared_end;
     for (int64_t block = 0; block < p->blocks; block++)
         if (!along && form == PAIRS && p->kc[block] % 2 != 0) on_the_way = false;
     const int64_t whole = on_the_way ? own_end / own_tile : first;  // tiles first ..< whole are packed so
     for (int64_t block = 0; block < p->blocks; block++)
         NAME(pack_block)(form, p, !p->share_a, block, 0, p->steps[block], whole * own_tile, own_end,
-                         packed + (whole - first) * own_tile * p->depth);
+                         packed + (whole - first) * own_strip);
 
-    void (*const packing)(const mr_gemm_product *, const float *, const float *, int64_t, int64_t) =
-        p->share_a ? (along ? NAME(tile_packing_along_b) : NAME(tile_packing_across_b))
-                   : (along ? NAME(tile_packing_along_a) : NAME(tile_packing_across_a));
+    typedef void tile_function(const mr_gemm_product *, const float *, const float *, int64_t, int64_t,
+                               const mr_gemm_area *);
+    tile_function *const neither = a_rows ? NAME(tile_packing_neither_rows) : NAME(tile_packing_neither);
+    tile_function *const packing =
+        !p->share_a ? (along ? NAME(tile_packing_along_a_rows) : NAME(tile_packing_across_a))
+        : along     ? (a_rows ? NAME(tile_packing_along_b_rows) : NAME(tile_packing_along_b))
+                    : (a_rows ? NAME(tile_packing_across_b_rows) : NAME(tile_packing_across_b));
+    const int64_t piece = end - begin > 1 ? (p->length + end - begin - 2) / (end - begin - 1) : p->length;
     for (int64_t strip = begin; strip < end; strip++) {
-        const float *shared = p->shared + strip * shared_tile * p->depth;
+        const float *shared = p->shared + strip * mr_gemm_strip(p, p->share_a, shared_tile);
         const int64_t at = p->shared_begin + strip * shared_tile;
         for (int64_t tile = first; tile < last; tile++) {
-            const float *mine = packed + (tile - first) * own_tile * p->depth;
+            const float *mine = packed + (tile - first) * own_strip;
             const float *a = p->share_a ? shared : mine, *b = p->share_a ? mine : shared;
             const int64_t row = p->share_a ? at : tile * own_tile, column = p->share_a ? tile * own_tile : at;
-            if (strip == begin && tile < whole)
-                packing(p, a, b, row, column);
-            else
-                NAME(tile_packing_neither)(p, a, b, row, column);
+            mr_gemm_area ahead = {NULL, 0, 0, 0};
+            if (strip > begin && next + tile - first < p->own_tiles)
+                ahead = mr_gemm_own_area(p, own_tile, next + tile - first, (strip - begin - 1) * piece, piece);
+            else if (strip == begin && along && tile + 1 < whole)
+                ahead = mr_gemm_own_area(p, own_tile, tile + 1, 0, p->length);
+            (strip == begin && tile < whole ? packing : neither)(p, a, b, row, column, &ahead);
         }
+    }
+}
+
+/// One task: some rows and columns of C, through the blocks of k of the run.
+INLINE void NAME(multiply)(const int form, const mr_gemm_product *p, int64_t task, int worker) {
+    int64_t first = 0, last = mr_gemm_own_end(p, first);
+    for (int64_t before = task % p->own_tasks; before > 0; before--) {
+        first = last;
+        last = mr_gemm_own_end(p, first);
+    }
+    // Where this worker's next task begins, if the others take as long for theirs.
+    int64_t following = last;
+    for (int64_t before = mr_context_threads(p->context) - 1; before > 0 && following < p->own_tiles; before--)
+        following = mr_gemm_own_end(p, following);
+    const int64_t begin = task / p->own_tasks * p->part_strips;
+    const int64_t end = begin + p->part_strips < p->strips ? begin + p->part_strips : p->strips;
+    for (int64_t group = first; group < last; group += p->group) {
+        const int64_t group_end = group + p->group < last ? group + p->group : last;
+        NAME(multiply_group)(form, p, worker, group, group_end, group_end < last ? group_end : following, begin, end);
     }
 }
 
