@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { RUN = 1024 };            // words along k of a run
-enum { GROUP_FLOATS = 49152 };  // packed own operand of a group of tiles: it and what is fetched of the next stay in L2
+enum { GROUP_FLOATS = 24576 };  // packed own operand of a group of tiles: it and what is fetched of the next stay in L2
 enum { OWN_FLOATS = 131072 };   // packed own operand of a task
 enum { WIDEST_TILE = 32 };
 _Static_assert(GROUP_FLOATS <= MR_SCRATCH_FLOATS && RUN * WIDEST_TILE <= MR_SCRATCH_FLOATS,

@@ -117,12 +117,18 @@ INLINE f16 across16(const int form, const float *source, int64_t ld, int64_t ste
 /// be another worker's.
 INLINE void NAME(pack_along)(const int form, const float *source, int64_t ld, int64_t width, int64_t stride,
                              int64_t steps, int64_t count, float *out, int64_t size) {
+    const int64_t numbers = form == PAIRS ? 2 : 1;
     for (int64_t i0 = 0; i0 < stride; i0 += 16) {
         int64_t rest = width - i0;
         for (int64_t step = 0; step < steps; step += 16) {
             f16 r[16];
-            for (int i = 0; i < 16; i++)
-                r[i] = i >= rest ? set16(0) : along16(form, source + (i0 + i) * ld, step, count);
+            if (rest >= 16 && count - numbers * step >= 16 * numbers) {
+#pragma clang loop unroll(full)
+                for (int i = 0; i < 16; i++) r[i] = along16(form, source + (i0 + i) * ld, step, INT64_MAX);
+            } else {
+                for (int i = 0; i < 16; i++)
+                    r[i] = i >= rest ? set16(0) : along16(form, source + (i0 + i) * ld, step, count);
+            }
             transpose16(r);
             float *to = out + step * stride + i0;
             if (steps - step >= 16 && size - ((step + 15) * stride + i0) >= 16) {
