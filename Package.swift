@@ -80,7 +80,7 @@ let package = Package(
 
         tool("tok-shard", ["Tokens"]),
         tool("tok-pack", ["Batches", "Tokens"]),
-        tool("train-step", ["Training", "Batches", "Models", "Kernels", "Checkpoints", "Metrics"]),
+        tool("train-step", ["Training", "Batches", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics"]),
         tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Kernels", "Checkpoints"]),
         tool("metrics-cat", ["Metrics"]),
 

@@ -26,6 +26,7 @@ struct TrainStep: Tool {
     @OptionGroup(title: "Work (changes no bit of the result)") var work: WorkOptions
 
     func run() throws {
+        if work.printSchedule { return try Request.printSchedule(target, recipe) }
         Interruption.install()
         let request = try Request(target, recipe, watch, work)
         let engine = try Engine(threads: work.threads)

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Kernels
 import Models
+import Optimizers
 
 struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Begin a run in this directory.", valueName: "dir"))
@@ -27,6 +28,18 @@ struct TargetOptions: ParsableArguments {
 struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Steps that the schedule spans (default: --steps).", valueName: "m"))
     var scheduleSteps: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "How the learning rate goes on after the warm-up: constant, linear, cosine (the default), wsd or inverse-sqrt.",
+            valueName: "shape"))
+    var schedule: ScheduleShape?
+
+    @Option(help: ArgumentHelp("Steps of the decay that ends wsd (default: a tenth of the schedule).", valueName: "n"))
+    var decaySteps: Int?
+
+    @Option(help: ArgumentHelp("Begin again from the peak every n steps behind the warm-up.", valueName: "n"))
+    var restartEvery: Int?
 
     @Option(help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))
     var seed: UInt64?
@@ -67,6 +80,7 @@ struct RecipeOptions: ParsableArguments {
 }
 
 extension Precision: ExpressibleByArgument {}
+extension ScheduleShape: ExpressibleByArgument {}
 
 struct WorkOptions: ParsableArguments {
     @Option(
@@ -86,6 +100,12 @@ struct WorkOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
     var threads = 0
+
+    @Flag(
+        help: """
+            Print the learning rate of every step, tab-separated, and do nothing else; --run and --model are not needed.
+            """)
+    var printSchedule = false
 
     @Flag(help: "Resume on a stream of other data, or one that begins elsewhere.")
     var acceptNewData = false

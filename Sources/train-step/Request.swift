@@ -8,6 +8,7 @@ import CommandLine
 import Kernels
 import Metrics
 import Models
+import Optimizers
 import SystemPackage
 import Training
 
@@ -66,7 +67,7 @@ struct Request {
             return try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
                 adjust: { state throws(Fault) in
-                    try refuseOther(than: state.recipe)
+                    try Request.refuseOther(recipe, than: state.recipe)
                     if let steps = target.steps {
                         if steps != state.steps { state.status = .running }
                         state.steps = steps
@@ -80,11 +81,29 @@ struct Request {
         guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
         }
-        let state = TrainingState(recipe: try makeRecipe(steps: steps), steps: steps)
+        let state = TrainingState(recipe: try Request.makeRecipe(recipe, steps: steps), steps: steps)
         let (configuration, origin) = try readModel()
         return try TrainingRun(
             new: FilePath(directory), configuration: configuration, origin: origin, state: state, options: options,
             engine: engine, report: report)
+    }
+
+    /// The learning rates of the run that these options describe, or go on with.
+    static func printSchedule(_ target: TargetOptions, _ recipe: RecipeOptions) throws {
+        if let resume = target.resume {
+            let checkpoint = try Checkpoint.find(FilePath(resume))
+            let name = checkpoint.path.appending(Checkpoint.stateName).string
+            var state = try TrainingState(json: checkpoint.state(), name: name)
+            try refuseOther(recipe, than: state.recipe)
+            state.recipe.scheduleSteps = recipe.scheduleSteps ?? state.recipe.scheduleSteps
+            try state.recipe.validate()
+            return try ScheduleListing.write(state.recipe, steps: target.steps ?? state.steps)
+        }
+        guard let steps = target.steps ?? recipe.scheduleSteps else {
+            throw Fault(.usage, "--print-schedule needs --steps, --schedule-steps or --resume")
+        }
+        guard steps >= 0 else { throw Fault(.usage, "--steps is \(steps), expected 0 or more") }
+        try ScheduleListing.write(makeRecipe(recipe, steps: steps), steps: steps)
     }
 
     private func readModel() throws -> (ModelConfiguration, Checkpoint?) {
@@ -98,13 +117,18 @@ struct Request {
         return (try ModelConfiguration(parsing: bytes, name: model), nil)
     }
 
-    private func makeRecipe(steps: Int) throws(Fault) -> TrainingRecipe {
+    private static func makeRecipe(_ recipe: RecipeOptions, steps: Int) throws(Fault) -> TrainingRecipe {
         var made = TrainingRecipe()
         made.scheduleSteps = recipe.scheduleSteps ?? steps
         made.seed = recipe.seed ?? 0
         made.learningRate = recipe.learningRate ?? made.learningRate
         made.minimumLearningRate = recipe.minimumLearningRate ?? made.learningRate / 10
         made.warmupSteps = recipe.warmup ?? 0
+        made.scheduleShape = recipe.schedule ?? .cosine
+        made.restartEvery = recipe.restartEvery ?? 0
+        let span = made.restartEvery > 0 ? made.restartEvery : made.scheduleSteps
+        made.decaySteps =
+            recipe.decaySteps ?? (made.scheduleShape == .wsd ? min(span / 10, max(span - made.warmupSteps, 0)) : 0)
         made.weightDecay = recipe.weightDecay ?? made.weightDecay
         made.beta1 = recipe.beta1 ?? made.beta1
         made.beta2 = recipe.beta2 ?? made.beta2
@@ -118,7 +142,7 @@ struct Request {
 
     /// A resumed run keeps its recipe, so that the options of its beginning may stand in its resume too; only where the
     /// schedule ends may be moved.
-    private func refuseOther(than kept: TrainingRecipe) throws(Fault) {
+    private static func refuseOther(_ recipe: RecipeOptions, than kept: TrainingRecipe) throws(Fault) {
         func check<Value: Equatable>(_ name: String, _ given: Value?, _ kept: Value) throws(Fault) {
             guard let given, given != kept else { return }
             throw Fault(
@@ -129,6 +153,9 @@ struct Request {
         try check("--learning-rate", recipe.learningRate, kept.learningRate)
         try check("--minimum-learning-rate", recipe.minimumLearningRate, kept.minimumLearningRate)
         try check("--warmup", recipe.warmup, kept.warmupSteps)
+        try check("--schedule", recipe.schedule?.rawValue, kept.scheduleShape.rawValue)
+        try check("--decay-steps", recipe.decaySteps, kept.decaySteps)
+        try check("--restart-every", recipe.restartEvery, kept.restartEvery)
         try check("--weight-decay", recipe.weightDecay, kept.weightDecay)
         try check("--beta1", recipe.beta1, kept.beta1)
         try check("--beta2", recipe.beta2, kept.beta2)

@@ -30,4 +30,42 @@ import Testing
         #expect(Schedule(peak: 1, floor: 0.5, warmupSteps: 0, steps: 0).rate(afterSteps: 0) == 0.5)
         #expect(Schedule(peak: 1, floor: 0.5, warmupSteps: 8, steps: 4).rate(afterSteps: 3) == 0.5)
     }
+
+    private func rates(_ schedule: Schedule, _ steps: Range<Int>) -> [Double] { steps.map(schedule.rate(afterSteps:)) }
+
+    @Test func constantStaysAtThePeakBehindItsEnd() {
+        let constant = Schedule(.constant, peak: 2, floor: 0.5, warmupSteps: 2, steps: 4)
+        #expect(rates(constant, 0..<7) == [1, 2, 2, 2, 2, 2, 2])
+    }
+
+    @Test func linearFallsByTheSameAmountEachStep() {
+        let linear = Schedule(.linear, peak: 1, floor: 0.5, warmupSteps: 2, steps: 6)
+        #expect(rates(linear, 0..<8) == [0.5, 1, 1, 0.875, 0.75, 0.625, 0.5, 0.5])
+    }
+
+    @Test func warmupStableDecayHoldsThePeakUntilTheDecay() {
+        let wsd = Schedule(.wsd, peak: 1, floor: 0, warmupSteps: 1, steps: 10, decaySteps: 4)
+        #expect(rates(wsd, 0..<11) == [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0])
+        let undecayed = Schedule(.wsd, peak: 1, floor: 0, warmupSteps: 0, steps: 3)
+        #expect(rates(undecayed, 0..<4) == [1, 1, 1, 0])
+    }
+
+    @Test func inverseSquareRootMeetsTheWarmUpAtThePeak() {
+        let schedule = Schedule(.inverseSquareRoot, peak: 8, floor: 1, warmupSteps: 4, steps: 8)
+        #expect(rates(schedule, 0..<4) == [2, 4, 6, 8])
+        #expect(schedule.rate(afterSteps: 15) == 4)
+        #expect(schedule.rate(afterSteps: 63) == 2)
+        #expect(schedule.rate(afterSteps: 4000) == 1)
+        #expect(Schedule(.inverseSquareRoot, peak: 8, floor: 0, warmupSteps: 0, steps: 8).rate(afterSteps: 3) == 4)
+    }
+
+    @Test func aRestartBeginsAgainFromThePeakWithoutWarmUp() {
+        let linear = Schedule(.linear, peak: 1, floor: 0, warmupSteps: 2, steps: 12, restartEvery: 4)
+        #expect(rates(linear, 0..<13) == [0.5, 1, 1, 0.75, 0.5, 0.25, 1, 0.75, 0.5, 0.25, 1, 0.75, 0])
+        let cosine = Schedule(peak: 1, floor: 0, warmupSteps: 0, steps: 100, restartEvery: 10)
+        let once = Schedule(peak: 1, floor: 0, warmupSteps: 0, steps: 10)
+        for step in 0..<100 { #expect(cosine.rate(afterSteps: step) == once.rate(afterSteps: step % 10)) }
+        let wsd = Schedule(.wsd, peak: 1, floor: 0, warmupSteps: 0, steps: 8, decaySteps: 2, restartEvery: 4)
+        #expect(rates(wsd, 0..<9) == [1, 1, 1, 0.5, 1, 1, 1, 0.5, 0])
+    }
 }

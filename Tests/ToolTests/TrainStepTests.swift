@@ -103,6 +103,27 @@ import Testing
             """)
     }
 
+    @Test func aRunFollowsTheScheduleThatIsPrinted() throws {
+        try expectWell(
+            """
+            for schedule in 'constant' 'linear' 'cosine --restart-every 3' 'wsd --decay-steps 4' 'inverse-sqrt'; do
+                recipe="--steps 9 --warmup 3 --learning-rate 0.001 --schedule $schedule"
+                train-step --print-schedule $recipe > printed
+                rm -rf run
+                # In two parts: a rate depends on nothing but the step.
+                pack | learn --run run --model model.json $recipe --steps 5 --schedule-steps 9
+                pack --cursor "$(ckpt-tool get run/latest cursor)" | learn --resume run $recipe
+                metrics-cat --to tsv --select learning_rate run > trained
+                cmp printed trained
+                train-step --print-schedule --resume run | cmp printed -
+            done
+            refused 64 'schedule is linear' learn --resume run --schedule linear
+            refused 64 'decay is 9' train-step --print-schedule --steps 10 --warmup 2 --schedule wsd --decay-steps 9
+            refused 64 'restart is 2' train-step --print-schedule --steps 10 --schedule constant --restart-every 2
+            refused 64 'decay is 2' train-step --print-schedule --steps 10 --decay-steps 2
+            """)
+    }
+
     @Test func aStreamThatBeginsElsewhereIsToldTheCursor() throws {
         try expectWell(
             """

@@ -29,7 +29,8 @@ import Training
         "order_digest": "00112233445566778899aabbccddeeff", "status": "complete", "steps": 77, "seed": JSON(UInt64.max),
         "recipe": [
             "learning_rate": 0.30000000000000004, "minimum_learning_rate": 1e-300, "warmup_steps": 3,
-            "schedule_steps": 1234, "weight_decay": 0.3333333333333333, "beta1": 0.87, "beta2": 0.9999999999999999,
+            "schedule_steps": 1234, "schedule": "wsd", "decay_steps": 5, "restart_every": 19,
+            "weight_decay": 0.3333333333333333, "beta1": 0.87, "beta2": 0.9999999999999999,
             "epsilon": 2e-9, "clip": 0.7, "lanes": 4, "precision": "bf16", "seed": JSON(UInt64.max),
         ],
         "data": [

@@ -56,9 +56,7 @@ public final class Trainer {
             groups: layout.tensors.map { ParameterGroup(offset: $0.offset, count: $0.count, decays: $0.decays) },
             beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, weightDecay: recipe.weightDecay,
             clip: recipe.clip)
-        schedule = Schedule(
-            peak: recipe.learningRate, floor: recipe.minimumLearningRate, warmupSteps: recipe.warmupSteps,
-            steps: recipe.scheduleSteps)
+        schedule = recipe.schedule
         gradients = (0..<recipe.lanes).map { _ in Gradients(configuration, layout: layout) }
         batch = ModelBatch(capacity: rows * length)
         losses = Tensor(zeroed: rows * length)

@@ -3,17 +3,24 @@
 
 public import Bytes
 public import Kernels
+public import Optimizers
 
 /// Hyperparameters of a run, validated.
 public struct TrainingRecipe: Sendable, Equatable {
     /// Peak learning rate.
     public var learningRate = 3e-4
-    /// Where the cosine ends.
+    /// The floor of the schedule.
     public var minimumLearningRate = 3e-5
+    /// How the rate goes on after the warm-up.
+    public var scheduleShape = ScheduleShape.cosine
     /// Steps of linear warm-up.
     public var warmupSteps = 0
     /// Steps the schedule spans, warm-up included.
     public var scheduleSteps = 0
+    /// Steps of the decay that ends a `wsd` schedule.
+    public var decaySteps = 0
+    /// Steps after which the schedule begins again from the peak; 0: never.
+    public var restartEvery = 0
     public var weightDecay = 0.1
     public var beta1 = 0.9
     public var beta2 = 0.95
@@ -28,6 +35,14 @@ public struct TrainingRecipe: Sendable, Equatable {
     public var seed: UInt64 = 0
 
     static let largestRate = 1000.0
+
+    /// The learning rate of each step.
+    public var schedule: Schedule {
+        Schedule(
+            scheduleShape, peak: learningRate, floor: minimumLearningRate, warmupSteps: warmupSteps,
+            steps: scheduleSteps,
+            decaySteps: decaySteps, restartEvery: restartEvery)
+    }
 
     public init() {}
 
@@ -50,6 +65,15 @@ public struct TrainingRecipe: Sendable, Equatable {
         try check(
             warmupSteps <= scheduleSteps || scheduleSteps == 0, "warm-up", warmupSteps,
             "no more than the schedule's \(scheduleSteps) steps")
+        let span = restartEvery > 0 ? restartEvery : max(scheduleSteps - warmupSteps, 0)
+        try check(
+            decaySteps >= 0 && (decaySteps == 0 || scheduleShape == .wsd), "decay", decaySteps,
+            "0 steps: only a wsd schedule has one")
+        try check(
+            decaySteps <= span, "decay", decaySteps, "no more than the \(span) steps behind the warm-up or in a cycle")
+        try check(
+            restartEvery >= 0 && (restartEvery == 0 || scheduleShape.ends), "restart", restartEvery,
+            "0 steps: a \(scheduleShape.rawValue) schedule has no end to begin again from")
         try check(
             weightDecay >= 0 && weightDecay * learningRate <= 1, "weight decay", weightDecay,
             "0 or more, and no more than 1 when multiplied with the learning rate")
@@ -66,6 +90,8 @@ public struct TrainingRecipe: Sendable, Equatable {
         [
             "learning_rate": .number(learningRate), "minimum_learning_rate": .number(minimumLearningRate),
             "warmup_steps": .integer(warmupSteps), "schedule_steps": .integer(scheduleSteps),
+            "schedule": .string(scheduleShape.rawValue), "decay_steps": .integer(decaySteps),
+            "restart_every": .integer(restartEvery),
             "weight_decay": .number(weightDecay), "beta1": .number(beta1), "beta2": .number(beta2),
             "epsilon": .number(epsilon), "clip": clip.isFinite ? .number(clip) : .null, "lanes": .integer(lanes),
             "precision": .string(precision.rawValue), "seed": JSON(seed),
@@ -80,13 +106,20 @@ public struct TrainingRecipe: Sendable, Equatable {
         minimumLearningRate = try fields.double("minimum_learning_rate")
         warmupSteps = try fields.count("warmup_steps")
         scheduleSteps = try fields.count("schedule_steps")
+        // Runs that began before there was a choice have none in their state; theirs is a cosine.
+        if json["schedule"] != nil {
+            scheduleShape = try fields.value("schedule", "constant, linear, cosine, wsd or inverse-sqrt") {
+                $0.stringValue.flatMap(ScheduleShape.init)
+            }
+            decaySteps = try fields.count("decay_steps")
+            restartEvery = try fields.count("restart_every")
+        }
         weightDecay = try fields.double("weight_decay")
         beta1 = try fields.double("beta1")
         beta2 = try fields.double("beta2")
         epsilon = try fields.double("epsilon")
         clip = json["clip"]?.isNull == true ? .infinity : try fields.double("clip")
         lanes = try fields.count("lanes")
-        // Runs that began before there was a choice have none in their state.
         if json["precision"] != nil {
             precision = try fields.value("precision", "fp32 or bf16") { $0.stringValue.flatMap(Precision.init) }
         }
