@@ -15,7 +15,7 @@ import sys
 
 EXIT_CODES = [
     ("0", "done"),
-    ("1", "the honest answer is no: two checkpoints differ, a verification failed"),
+    ("1", "the honest answer is no: two checkpoints differ, a verification or a check of metrics failed"),
     ("64", "usage"),
     ("65", "bad data, also a stream that stopped before its end"),
     ("66", "no input"),

@@ -1,4 +1,4 @@
-// What the command line's words mean: reference lines, and names for the runs.
+// What the command line's words mean: reference lines, amounts of smoothing, and names for the runs.
 
 import ArgumentParser
 import Metrics
@@ -15,6 +15,25 @@ struct ReferenceArgument: ExpressibleByArgument {
         let label = parts.count == 2 && !parts[1].isEmpty ? "\(parts[1]) \(number)" : number
         reference = Plot.Reference(value: value, label: label)
     }
+}
+
+/// How strongly to smooth: a weight under 1, as TensorBoard's slider has it, or a span of n values, as pandas calls it, whose
+/// weight is (n − 1) / (n + 1).
+struct SmoothingArgument: ExpressibleByArgument {
+    let text: String
+    /// Of the past, in 0 ..< 1; nil when the text says something else.
+    let weight: Double?
+
+    init(argument: String) {
+        text = argument
+        guard let value = Double(argument), value > 0, value.isFinite else {
+            weight = nil
+            return
+        }
+        weight = value < 1 ? value : (value - 1) / (value + 1)
+    }
+
+    var defaultValueDescription: String { text }
 }
 
 enum RunLabels {
@@ -34,7 +53,9 @@ enum RunLabels {
     private static func label(_ path: String) -> String {
         if path == "-" { return "stdin" }
         var parts = path.split(separator: "/").filter { $0 != "." }
-        if parts.count > 1 && parts.last.map(String.init) == MetricsReader.fileName { parts.removeLast() }
+        if parts.count > 1 && ["metrics.jsonl", "trainer_state.json"].contains(parts.last.map(String.init) ?? "") {
+            parts.removeLast()
+        }
         let last = parts.last.map(String.init) ?? path
         return last.hasSuffix(".jsonl") && last != ".jsonl" ? String(last.dropLast(6)) : last
     }

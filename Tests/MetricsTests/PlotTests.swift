@@ -65,15 +65,6 @@ import Testing
         #expect(Plot.thinned(Array(points.prefix(1800)), width: 900).count == 1800)
     }
 
-    @Test func smoothingKeepsTheMeanAndTheEnds() {
-        let points = (0..<101).map { Plot.Point(x: Double($0), y: Double($0)) }
-        #expect(Plot.smoothed(points, over: 21) == points)
-        var broken = points
-        broken[50].y = .nan
-        let smooth = Plot.smoothed(broken, over: 21)
-        #expect(smooth[50].y.isNaN && smooth.count { $0.y.isNaN } == 1)
-    }
-
     @Test func extremeCurvesAreDrawnWithoutTrap() {
         let extremes = [
             -Double.greatestFiniteMagnitude, .greatestFiniteMagnitude, .nan, .infinity, 0, .leastNonzeroMagnitude,

@@ -28,6 +28,16 @@ private let golden = tests + "/Golden/metrics-cat"
         ("csv", "metrics-cat --to csv run1"),
         ("csv-two", "metrics-cat --to csv --select '*_loss' --select note run1 run2"),
         ("svg", "metrics-cat --to svg --reference '1.42:entropy <&>' --title 'A \"plot\"' run1"),
+        ("svg-units", "metrics-cat --to svg --select '*_loss' gradient_norm learning_rate run1 run2"),
+        ("tsv", "metrics-cat --to tsv --every 8 --select '*_loss' run1"),
+        ("json", "metrics-cat --to json --select '*_loss' run1"),
+        ("plot", "metrics-cat --plot run1 run2"),
+        ("summary", "metrics-cat --summary run1 run2"),
+        ("compare", "metrics-cat --compare run1 run2"),
+        ("prometheus", "metrics-cat --to prometheus run1 run2"),
+        ("openmetrics", "metrics-cat --to openmetrics --select '*_loss' --select tokens run1"),
+        ("vega", "metrics-cat --to vega --select validation_loss --reference 1.42:bound run1 run2"),
+        ("check", "metrics-cat --check 'validation_loss < 2.1' 'no stall 60s' 'monotonic step' run1"),
         ("svg-two", "metrics-cat --to svg --x tokens --log-y --smooth 4 run1 run2"),
     ])
     func matchesItsGolden(_ name: String, _ command: String) throws {
@@ -53,6 +63,46 @@ private let golden = tests + "/Golden/metrics-cat"
         #expect(outcome.errors == "metrics-cat: no points to plot in 'run1'\n")
     }
 
+    @Test func standardInputIsReadTwice() throws {
+        let outcome = try bash(
+            """
+            metrics-cat --to csv run1 > "$TMP/a.csv"
+            cat run1/metrics.jsonl | metrics-cat --to csv | cmp - "$TMP/a.csv" && echo same
+            metrics-cat --to csv <(cat run1/metrics.jsonl) | cmp - "$TMP/a.csv" && echo same
+            # More than is kept in memory goes into a file without a name.
+            for step in {1..300000}; do echo '{"step":'$step',"note":"01234567890123456789012345678901234567890123456789"}'; done > "$TMP/big.jsonl"
+            metrics-cat --to csv "$TMP/big.jsonl" > "$TMP/b.csv"
+            TMPDIR=$TMP metrics-cat --to csv < "$TMP/big.jsonl" | cmp - "$TMP/b.csv" && echo same
+            ls "$TMP"
+            """, in: golden)
+        #expect(outcome.text == "same\nsame\nsame\na.csv\nb.csv\nbig.jsonl\n")
+    }
+
+    @Test func eventFilesOfSeveralRunsStandSideBySide() throws {
+        let outcome = try bash(
+            """
+            metrics-cat --to tensorboard --output "$TMP/logs" run1 run2; ls "$TMP/logs"
+            metrics-cat --select '*_loss' run2 > "$TMP/a"
+            metrics-cat --select '*_loss' "$TMP/logs/run2" | cmp - "$TMP/a" && echo same
+            metrics-cat --compare --x step run1 "$TMP/logs/run1" | grep -c ' 0.0000$'
+            """, in: golden)
+        #expect(outcome.text.hasPrefix("run1\nrun2\nsame\n") && outcome.status == 0, "\(outcome)")
+    }
+
+    @Test func aRunIsFollowed() throws {
+        let outcome = try bash(
+            """
+            cd "$TMP"; mkdir run
+            echo '{"step":1,"train_loss":2.5}' > run/metrics.jsonl
+            timeout -s INT 4 metrics-cat --follow run > out & child=$!
+            for step in 2 3 4; do sleep 0.7; echo '{"step":'$step',"train_loss":2.'$step'}' >> run/metrics.jsonl; done
+            wait $child; echo $?; cat out
+            """, in: golden)
+        #expect(
+            outcome.text.contains("step=1  train_loss=2.5000\nstep=2  train_loss=2.2000\nstep=3  train_loss=2.3000\n"),
+            "\(outcome)")
+    }
+
     @Test func aClosedReaderIsNoError() throws {
         let outcome = try bash(
             """
@@ -65,7 +115,8 @@ private let golden = tests + "/Golden/metrics-cat"
         #expect(outcome.errors.isEmpty)
     }
 
-    @Test(arguments: ["table", "csv", "svg"]) func aFullDeviceIsAnError(_ format: String) throws {
+    @Test(arguments: ["table", "csv", "tsv", "json", "prometheus", "openmetrics", "svg", "html", "vega"])
+    func aFullDeviceIsAnError(_ format: String) throws {
         let outcome = try bash("metrics-cat --to \(format) run1 > /dev/full; echo $?", in: golden)
         #expect(outcome.text == "74\n")
         #expect(outcome.errors == "metrics-cat: cannot write 'standard output': No space left on device\n")
@@ -82,7 +133,23 @@ private let golden = tests + "/Golden/metrics-cat"
             "metrics-cat: cannot open 'run/metrics.jsonl': No such file or directory\n"
         ),
         ("metrics-cat --to pdf run1", 64, "metrics-cat: "),
-        ("metrics-cat --smooth 0 run1", 64, "metrics-cat: expected '--smooth' to be 1 or more, found 0\n"),
+        (
+            "metrics-cat --smooth 0 run1", 64,
+            "metrics-cat: expected '--smooth' to be a weight under 1 or a span of 1 or more, found '0'\n"
+        ),
+        ("metrics-cat --every 0 run1", 64, "metrics-cat: expected '--every' to be 1 or more, found 0\n"),
+        (
+            "metrics-cat --to tensorboard run1", 64,
+            "metrics-cat: expected '--output' with a directory for '--to tensorboard'\n"
+        ),
+        ("metrics-cat --plot --to csv run1", 64, "metrics-cat: expected one of '--to', '--plot', "),
+        ("metrics-cat --follow < run1/metrics.jsonl", 64, "metrics-cat: cannot follow standard input\n"),
+        ("metrics-cat --check 'loss' run1", 64, "metrics-cat: check 'loss': expected "),
+        (
+            "metrics-cat --check 'validation_loss < 9' 'no nonfinite' run1", 1,
+            "metrics-cat: 'run1': 'no nonfinite' does not hold: 'train_loss' is nan at step 30, line 32\n"
+        ),
+        ("metrics-cat --check 'step < 0' 'no stall 1s' run1", 1, "metrics-cat: 'run1': 'step < 0' does not hold: "),
         ("metrics-cat - -", 64, "metrics-cat: standard input can be read once\n"),
         ("metrics-cat --reference nan run1", 64, "metrics-cat: "),
         (
@@ -130,14 +197,14 @@ private let golden = tests + "/Golden/metrics-cat"
         let outcome = try bash(
             #"""
             cd "$TMP"; name=$'\e[2J.jsonl'; printf '{"step":1,"note":"\\u001b]0;x\\u0007\\u009b"}\n' > "$name"
-            for format in table csv; do metrics-cat --to $format "$name"; metrics-cat --to $format --select note "$name" "$name"; done
-            metrics-cat --to svg "$name"; printf '{"step"}\n' > "$name"; metrics-cat "$name"
+            for format in table csv tsv json prometheus; do metrics-cat --to $format "$name"; metrics-cat --to $format --select note "$name" "$name"; done
+            metrics-cat --to svg "$name"; metrics-cat --summary "$name"; printf '{"step"}\n' > "$name"; metrics-cat "$name"
             """#, in: golden)
         let everything = outcome.text + outcome.errors
         #expect(everything.contains(#"\u{1b}]0;x\u{7}\u{9b}"#) && everything.contains(#"\u{1b}[2J"#))
         #expect(
             everything.unicodeScalars.allSatisfy {
-                $0.value >= 0x20 && !(0x7f..<0xa0).contains($0.value) || $0 == "\n" || $0 == "\r"
+                $0.value >= 0x20 && !(0x7f..<0xa0).contains($0.value) || $0 == "\n" || $0 == "\r" || $0 == "\t"
             })
     }
 

@@ -129,6 +129,14 @@ public enum FileSystem {
         return results == (0, 0) && left.st_dev == right.st_dev && left.st_ino == right.st_ino
     }
 
+    /// What stands at `path`, links followed; nil when nothing does.
+    public static func identity(of path: FilePath) -> FileIdentity? {
+        var status = stat()
+        // SAFETY: a C string for the call; stat fills the struct.
+        if unsafe path.withPlatformString({ unsafe stat($0, &status) }) != 0 { return nil }
+        return FileIdentity(device: UInt64(status.st_dev), node: UInt64(status.st_ino), size: Int(status.st_size))
+    }
+
     /// Flushes everything that was written to the file system that holds `path`: for a hundred thousand small files one
     /// call instead of as many.
     /// - Returns: false when this system has no such call that reports errors; nothing is flushed then.

@@ -74,6 +74,13 @@ public enum Host {
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
+    /// Waits; a signal may end it early.
+    public static func sleep(seconds: Double) {
+        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
+        // SAFETY: nanosleep reads the struct.
+        unsafe _ = nanosleep(&time, nil)
+    }
+
     /// An environment variable.
     public static func environment(_ name: String) -> String? {
         // SAFETY: the value is copied at once; no thread of ours changes the environment.

@@ -145,11 +145,15 @@ public enum StandardOutput {
     }
 
     /// Characters in a line of the terminal that standard output is, or nil when it is none.
-    public static var terminalWidth: Int? {
+    public static var terminalWidth: Int? { terminalSize.flatMap { $0.ws_col > 0 ? Int($0.ws_col) : nil } }
+
+    /// Lines of that terminal.
+    public static var terminalHeight: Int? { terminalSize.flatMap { $0.ws_row > 0 ? Int($0.ws_row) : nil } }
+
+    private static var terminalSize: winsize? {
         var size = winsize()
         // SAFETY: TIOCGWINSZ fills the struct that it is given.
-        let result = unsafe ioctl(1, UInt(TIOCGWINSZ), &size)
-        return result == 0 && size.ws_col > 0 ? Int(size.ws_col) : nil
+        return unsafe ioctl(1, UInt(TIOCGWINSZ), &size) == 0 ? size : nil
     }
 
     /// Refuses to send binary to a terminal.

@@ -59,7 +59,7 @@ extension MetricsRecord {
         guard let step, step >= 0 else { throw fault("expected an integer of 0 or more under 'step'") }
     }
 
-    private static func name(ofNonfinite value: Double) -> String {
+    static func name(ofNonfinite value: Double) -> String {
         value.isNaN ? "nan" : value < 0 ? "-inf" : "inf"
     }
 

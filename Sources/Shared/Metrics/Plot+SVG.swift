@@ -8,9 +8,9 @@ extension Plot {
     /// 2 × this + 2 ≤ 2000 points a curve.
     static let pixelColumns = 900
 
-    private static let dashes = ["", "7 4", "2 3", "9 3 2 3"]
-    private static let colorCount = 7
-    private static let style = """
+    static let dashes = ["", "7 4", "2 3", "9 3 2 3"]
+    static let colorCount = 7
+    static let style = """
         text{font-family:Helvetica,Arial,"DejaVu Sans",sans-serif;font-size:13px;fill:#333}
         .title{font-size:17px;font-weight:bold;fill:#111}
         .back{fill:#fff}.grid{stroke:#e3e3e3}.frame{stroke:#888;fill:none}
@@ -50,7 +50,7 @@ extension Plot {
     }
 
     /// The legend: samples and names in as many rows as they need.
-    private struct Legend {
+    struct Legend {
         private struct Entry {
             let series: Series
             let x: Double

@@ -99,16 +99,4 @@ extension Plot {
         let part = (x - low) / (high - low)
         return part.isNaN ? 0 : min(width - 1, Int(part * Double(width)))
     }
-
-    /// Each value replaced by the mean of about `count` values with it in the middle, of fewer towards the ends, so that
-    /// the curve does not lag. Values that are not finite stay and count in no mean.
-    public static func smoothed(_ points: [Point], over count: Int) -> [Point] {
-        points.indices.map { index in
-            let reach = min(count / 2, index, points.count - 1 - index)
-            // Summed afresh: a running sum would carry an early spike's rounding through the whole curve.
-            let finite = points[index - reach...index + reach].lazy.map(\.y).filter(\.isFinite)
-            if !points[index].y.isFinite { return points[index] }
-            return Point(x: points[index].x, y: finite.reduce(0, +) / Double(finite.count))
-        }
-    }
 }

@@ -12,21 +12,22 @@ struct PlotLayout {
     private let xScale: PlotScale
     private let yScale: PlotScale
 
-    init(_ plot: Plot, left: Double, right: Double, top: Double, bottom: Double) {
+    /// - Parameter tickCount: about how many ticks either axis has room for.
+    init(_ plot: Plot, left: Double, right: Double, top: Double, bottom: Double, tickCount: Int = 9) {
         self.plot = plot
         (self.left, self.right, self.top, self.bottom) = (left, right, top, bottom)
         let points = plot.series.lazy.flatMap(\.points)
         let xs = extent(points.map(\.x)) ?? 0...1
         let ys = extent((points.map(\.y) + plot.references.map(\.value)).filter(plot.isVisible)) ?? (1...10)
-        xScale = PlotScale(covering: xs, padding: 0.01, tickCount: 9)
-        yScale = PlotScale(covering: ys, isLogarithmic: plot.isLogarithmic, padding: 0.06, tickCount: 9)
+        xScale = PlotScale(covering: xs, padding: 0.01, tickCount: tickCount)
+        yScale = PlotScale(covering: ys, isLogarithmic: plot.isLogarithmic, padding: 0.06, tickCount: tickCount)
     }
 
     private func x(_ value: Double) -> Double { left + xScale.position(value) * (right - left) }
     private func y(_ value: Double) -> Double { bottom - yScale.position(value) * (bottom - top) }
 
     /// Grid, frame, tick labels and axis titles.
-    func axes(xTitle: String, yTitle: String) -> String {
+    func axes(xTitle: String, yTitle: String?) -> String {
         var grid = ""
         var labels = ""
         for tick in xScale.ticks {
@@ -42,13 +43,16 @@ struct PlotLayout {
                 "<text x=\"\(pixel(left - 8))\" y=\"\(pixel(at + 4.5))\" text-anchor=\"end\">\(escaped(tick.label))</text>\n"
         }
         let middle = pixel((top + bottom) / 2)
+        let side = yTitle.map {
+            "<text transform=\"translate(\(pixel(left - 56)) \(middle)) rotate(-90)\" text-anchor=\"middle\">"
+                + "\(escaped(shortened($0, to: 48)))</text>\n"
+        }
         return """
             <path class="grid" d="\(grid)"/>
             <path class="frame" d="M\(pixel(left)) \(pixel(top))V\(pixel(bottom))H\(pixel(right))"/>
             \(labels)<text x="\(pixel((left + right) / 2))" y="\(pixel(bottom + 44))" text-anchor="middle">\(escaped(xTitle))</text>
-            <text transform="translate(20 \(middle)) rotate(-90)" text-anchor="middle">\(escaped(shortened(yTitle, to: 48)))</text>
 
-            """
+            """ + (side ?? "")
     }
 
     /// One curve; where values are few each is marked, so that they can be told from the line between them.
@@ -141,7 +145,7 @@ private struct Box {
 }
 
 /// The least and the greatest, or nil of nothing.
-private func extent(_ values: some Sequence<Double>) -> ClosedRange<Double>? {
+func extent(_ values: some Sequence<Double>) -> ClosedRange<Double>? {
     var range: ClosedRange<Double>?
     // Within bounds whose difference is finite too.
     for value in values.lazy.map({ min(max($0, -1e300), 1e300) }) where value.isFinite {

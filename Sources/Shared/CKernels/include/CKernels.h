@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "flat.h"
 #include "text.h"
 
 #ifdef __cplusplus
