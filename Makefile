@@ -17,9 +17,9 @@ LINT_BUILD ?= .build/lint
 
 TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
-SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop tokenizers foreign parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop tokenizers foreign dashboards parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -40,13 +40,14 @@ test: setup ## Run the tests
 demo: build ## Train a small model on a corpus of known entropy; about five minutes (OUT=out/demo)
 	@pipelines/demo.sh
 
-bench: build $(VENV)/ready ## Print speeds beside rivals and the machine's own limits; 25 minutes (STEPS=--bf16: bf16 too)
+bench: build $(VENV)/ready $(VENV)/bench ## Print speeds beside rivals and the machine's own limits; 25 minutes (STEPS=--bf16: bf16 too)
 	@.ci/setup --bench || echo 'bench: goes on without what is missing; its columns say "not run"'
 	Benchmarks/kernels.sh
 	$(VENV)/bin/python Benchmarks/steps.py $(STEPS)
 	$(VENV)/bin/python Benchmarks/scaling.py
 	Benchmarks/tools.sh
 	$(VENV)/bin/python Benchmarks/packing.py
+	$(VENV)/bin/python Benchmarks/metrics.py
 
 scale: build ## Merge, open and seek a dataset of 100,000 shards and 1 T tokens that takes no disk; two minutes
 	$(PYTHON) Benchmarks/scale.py
@@ -86,6 +87,11 @@ tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers
 foreign: build $(VENV)/foreign ## Compare token files with MosaicML streaming, datatrove and NumPy, both ways (FOREIGN=--quick)
 	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" $(VENV)/bin/python Tests/python/check_foreign.py $(FOREIGN)
 
+dashboards: build $(VENV)/dashboards ## Try what metrics-cat writes with TensorBoard, Prometheus, Vega-Lite and Chromium; two minutes
+	@.ci/setup --dashboards
+	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" $(VENV)/bin/python Tests/python/check_metrics.py
+	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" docs/dashboards/try.sh
+
 parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy, JAX and PyTorch (OUT=out/parity)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" \
 	    python3 -m parity --output "$(or $(OUT),out/parity)" $(PARITY)
@@ -97,6 +103,16 @@ $(VENV)/ready: parity/requirements.txt
 	touch $@
 
 $(VENV)/tokenizers: Tests/python/requirements.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(VENV)/dashboards: Tests/python/dashboards-requirements.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(VENV)/bench: Benchmarks/requirements.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement $<
 	touch $@
