@@ -39,8 +39,10 @@ extension MetricsCat {
     private func writeTable(_ table: MetricsTable, to sink: any ByteSink) throws {
         let omission = try table.writeText(
             to: sink, maximumRows: all ? nil : 40, width: all ? nil : Self.terminalWidth(otherwise: 120))
-        if omission.shownRows < omission.rows {
-            StandardError.writeLine("note: \(omission.shownRows) of \(omission.rows) rows; --all shows every one")
+        // A long run is thinned before it comes here.
+        let rows = table.runs.count == 1 ? table.runs[0].rowCount : omission.rows
+        if omission.shownRows < rows {
+            StandardError.writeLine("note: \(omission.shownRows) of \(rows) rows; --all shows every one")
         }
         if !omission.columns.isEmpty {
             let names = omission.columns.map(printable).joined(separator: ", ")

@@ -132,6 +132,26 @@ private func slowCSV(_ text: String, name: String) throws(Fault) -> String {
         #expect(try export(text, .json) == "[\n{\"step\":1,\"a\":1.50,\"b\":1E+2,\"c\":0.1e-3}\n]\n")
     }
 
+    @Test func numbersAreReadAsTheStandardLibraryReadsThem() {
+        var generator = SystemRandomNumberGenerator()
+        var texts = [
+            "0", "-0", "-0.0", "1e22", "1e23", "9007199254740993", "0.1", "123456789012345678", "5e-324",
+            "1.7976931348623157e308",
+        ]
+        for _ in 0..<20_000 {
+            let digits = String(UInt64.random(in: 0..<UInt64(1) << UInt64.random(in: 1..<64), using: &generator))
+            let fraction = Bool.random() ? "." + String(UInt64.random(in: 0..<1 << 40, using: &generator)) : ""
+            let sign = ["e", "E", "e+", "e-"].randomElement(using: &generator) ?? "e"
+            let exponent = Bool.random() ? sign + String(Int.random(in: 0..<40)) : ""
+            texts.append((Bool.random() ? "-" : "") + digits + fraction + exponent)
+        }
+        for text in texts {
+            let bytes = Array("x\(text),".utf8)
+            let value = FlatJSON.double(bytes, 1..<bytes.count - 1)
+            #expect(value.bitPattern == Double(text)?.bitPattern, "\(text)")
+        }
+    }
+
     @Test func rowsInAnyOrderComeOutSorted() throws {
         let lines = (1...500).map { "{\"step\":\($0),\"a\":\($0 * 3)}\n" }
         var shuffled = lines

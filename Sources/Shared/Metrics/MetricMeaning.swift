@@ -53,7 +53,7 @@ public struct MetricMeaning: Sendable, Equatable {
             unit: "loss (nats a token)", better: .lower, help: "Mean loss of the step's batch, in nats"),
         "validation_loss": .init(
             unit: "loss (nats a token)", better: .lower, help: "Mean loss of the validation stream, in nats"),
-        "validation_tokens": .init(role: .setting, unit: "tokens", help: "Targets of the validation stream"),
+        "validation_tokens": .init(role: .setting, unit: "validation tokens", help: "Targets of the validation stream"),
         "perplexity": .init(unit: "perplexity", better: .lower, help: "e to the power of the validation loss"),
         "learning_rate": .init(role: .setting, unit: "learning rate", help: "Learning rate of the step's update"),
         "gradient_norm": .init(unit: "norm", help: "Global L2 norm of the gradient before clipping"),

@@ -21,7 +21,7 @@ package struct PlotScale: Sendable {
         func map(_ value: Double) -> Double { isLogarithmic ? logarithm(value) : value }
         var (from, to) = (map(range.lowerBound), map(range.upperBound))
         if !(to - from > abs(from) * 1e-12) {  // a constant gets room around it
-            let room = isLogarithmic ? 0.1 : max(abs(from) * 0.1, 1e-6)
+            let room = isLogarithmic ? 0.1 : from == 0 ? 1 : max(abs(from) * 0.1, 1e-6)
             (from, to) = (from - room, to + room)
         } else {
             let room = (to - from) * padding
