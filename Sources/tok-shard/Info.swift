@@ -48,6 +48,7 @@ struct Info: ParsableCommand {
             "document_lengths": .array(
                 lengths.buckets.map { ["from": .integer($0.from), "documents": .integer($0.documents)] }),
         ]
+        if !dataset.manifest.leftOut.isEmpty { object["left_out"] = dataset.manifest.leftOut.json }
         if let frequent {
             object["distinct_tokens"] = .integer(frequent.distinct)
             object["top_tokens"] = .array(
@@ -97,6 +98,14 @@ struct Info: ParsableCommand {
                     "document length",
                     "\(lengths.minimum) to \(lengths.maximum) tokens, mean \(fixed(Double(totals.tokens) / documents, 1))"
                 ))
+        }
+        let leftOut = dataset.manifest.leftOut
+        if leftOut.empty > 0 { rows.append(("left out", "\(leftOut.empty) empty documents")) }
+        for (reason, label) in [
+            (LeftOut.Reason.duplicate, "duplicates"), (.tooShort, "too short"), (.tooLong, "too long"),
+        ] where leftOut[reason].documents > 0 {
+            rows.append(
+                ("left out", "\(leftOut[reason].documents) \(label), \(leftOut[reason].tokens) tokens"))
         }
         var text = ""
         for (label, value) in rows { text += padded(label, 18, right: false) + value + "\n" }

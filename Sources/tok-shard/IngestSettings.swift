@@ -15,6 +15,31 @@ struct IngestSettings: ParsableArguments {
     var level = DatasetWriter.defaultLevel
     @Option(
         help: ArgumentHelp(
+            "Leave out documents of fewer tokens, the end-of-document id counted.", valueName: "N"))
+    var minTokens: Int?
+    @Option(
+        help: ArgumentHelp("Leave out documents of more tokens, the end-of-document id counted.", valueName: "N"))
+    var maxTokens: Int?
+    @Option(
+        help: ArgumentHelp(
+            "exact: leave out documents whose ids are all those of an earlier one; 22 to 43 bytes of memory a document.",
+            valueName: "how"))
+    var dedup: Deduplication?
+    @Flag(
+        help: ArgumentHelp(
+            "Put the documents in an order that --seed chooses, every order equally likely.",
+            discussion:
+                "The ids go through a temporary file in OUTPUT, which has no name and needs 2 or 4 bytes a token and 20 a document."
+        ))
+    var shuffle = false
+    @Option(help: ArgumentHelp("Number that chooses the order of --shuffle (default: 0).", valueName: "S"))
+    var seed: UInt64?
+    @Option(
+        help: ArgumentHelp(
+            "Memory of --shuffle, as in 512M or 4G (default: 1G). The order does not depend on it.", valueName: "size"))
+    var memory: ByteCount?
+    @Option(
+        help: ArgumentHelp(
             "Take part I of N of the list of files, I from 0; 'tok-shard merge' joins the parts.", valueName: "I/N"))
     var shard: DatasetPart?
     @Option(help: ArgumentHelp("Worker threads (default: the CPUs).", valueName: "N"))
@@ -32,6 +57,14 @@ struct IngestSettings: ParsableArguments {
         recipe.validation = validation
         recipe.shardTokens = shardTokens
         recipe.level = level
+        recipe.minimumTokens = minTokens
+        recipe.maximumTokens = maxTokens
+        recipe.deduplication = dedup
+        for (option, isGiven) in [("--seed", seed != nil), ("--memory", memory != nil)] where isGiven && !shuffle {
+            throw Fault(.usage, "\(option) is for --shuffle")
+        }
+        if shuffle { recipe.shuffleSeed = seed ?? 0 }
+        if let memory { recipe.shuffleMemory = memory.bytes }
         if let shard {
             recipe.part = shard
             recipe.inputs = Array(recipe.inputs[shard.range(of: recipe.inputs.count)])
@@ -60,13 +93,25 @@ struct IngestSettings: ParsableArguments {
 
     /// Silence is success; but what was left out is said.
     private func printLedger(_ summary: IngestSummary) {
-        guard summary.emptyDocuments > 0 || StandardError.isTerminal else { return }
+        let leftOut = summary.leftOut
+        guard !leftOut.isEmpty || StandardError.isTerminal else { return }
         let totals = summary.manifests.map(\.totals)
         let documents = totals.reduce(0) { $0 + $1.documents }
         let tokens = totals.reduce(0) { $0 + $1.tokens }
         StandardError.writeLine(
-            "tok-shard: \(documents) documents, \(tokens) tokens stored; "
-                + "\(summary.emptyDocuments) empty documents left out")
+            "tok-shard: \(documents) documents, \(tokens) tokens stored; \(description(of: leftOut)) left out")
+    }
+
+    private func description(of leftOut: LeftOut) -> String {
+        var reasons: [String] = []
+        if leftOut.empty > 0 || leftOut.isEmpty { reasons.append("\(leftOut.empty) empty documents") }
+        for (count, reason) in [
+            (leftOut[.duplicate], "duplicates"), (leftOut[.tooShort], "below \(minTokens ?? 0) tokens"),
+            (leftOut[.tooLong], "above \(maxTokens ?? 0) tokens"),
+        ] where count.documents > 0 {
+            reasons.append("\(count.documents) \(reason) (\(count.tokens) tokens)")
+        }
+        return reasons.joined(separator: ", ")
     }
 
     /// A side without documents is as asked for and no error, but the next tool in the line will refuse it.
@@ -104,6 +149,8 @@ extension IngestRecipe {
             inputs: inputs, format: format, vocabularySize: size, endOfDocument: endOfDocument, tokenizer: tokenizer)
     }
 }
+
+extension Deduplication: ExpressibleByArgument {}
 
 extension DatasetPart: ExpressibleByArgument {
     /// `3/16`.

@@ -15,8 +15,8 @@ struct TokShard: Tool {
               tok-shard --tokenizer bytes --output corpus --split-on --- \\
                 --validation 0.01 book.txt notes.txt
 
-            Memory: about 20 MB and 1 MB a thread, whatever the size of the input; 25 to 55 MB more with a tokenizer \
-            file, by its size; about 8 bytes more for each document of the shard under way. A line of jsonl takes about 3.5 times its length while it is read; one of more than \
+            Memory: about 20 MB and 2 MB a thread, whatever the size of the input; 25 to 55 MB more with a tokenizer \
+            file, by its size, and 14 MB a thread; --memory more with --shuffle; about 8 bytes more for each document of the shard under way. A line of jsonl takes about 3.5 times its length while it is read; one of more than \
             1 GiB is refused.
             """,
         version: millraceVersion,

@@ -40,8 +40,8 @@ struct TrainTokenizer: ParsableCommand {
     var splitOn: String?
     @Flag(help: "Each line, with its newline, is a text of its own.")
     var lines = false
-    @Option(help: ArgumentHelp("MiB for unique pre-tokens.", valueName: "N"))
-    var memory = 2048
+    @Option(help: ArgumentHelp("Memory for unique pre-tokens, as in 512M or 4G (default: 2G).", valueName: "size"))
+    var memory: ByteCount?
     @Argument(help: "Files to read in order; '-' is standard input.")
     var files: [String] = []
 
@@ -50,10 +50,9 @@ struct TrainTokenizer: ParsableCommand {
         if format.holdsIds { throw Fault(.usage, "--format \(format.rawValue): a tokenizer is made from text") }
         if splitOn != nil && format != .text { throw Fault(.usage, "--split-on is for --format text") }
         if minFrequency < 0 { throw Fault(.usage, "--min-frequency \(minFrequency): expected 0 or more") }
-        if !(1...1 << 20).contains(memory) { throw Fault(.usage, "--memory \(memory): expected 1 to \(1 << 20)") }
         let special = special.isEmpty ? ["<|endoftext|>"] : special
         Interruption.install()
-        var training = try TokenizerTraining(pattern: pattern, memoryLimit: memory << 20)
+        var training = try TokenizerTraining(pattern: pattern, memoryLimit: memory?.bytes ?? 2 << 30)
         var progress = Progress()
         var bytes = 0
         for file in files {

@@ -57,6 +57,52 @@ private func json(_ content: [UInt8]) throws -> BytePairTokenizer {
     try BytePairTokenizer(content: content, name: "tokenizer.json", file: "f", pattern: nil)
 }
 
+/// What cuts may be made of: letters of several scripts, marks, numbers, contractions, white space, invalid bytes.
+private let cutMaterial: [[UInt8]] =
+    [
+        "a", "Z", "word", "'s", "'ll", "ſ", " ", "  ", "\n", "\r\n", "\t", "\u{a0}", "1", "2345", "é", "e\u{301}",
+        "\u{301}",
+        "Привет", "я", "\u{483}", "你", "好", "、", "。", "，", "！", "か", "カ", "한", "!", "/", "...", "\u{1f600}", "\u{200d}",
+        "<|x|>",
+        "ǅ", "ª", "_",
+    ].map { Array($0.utf8) } + [[0xff], [0xd0], [0xe5, 0x80], [0xe3, 0x80], [0x80]]
+
+@Suite struct SafeCutTests {
+    /// The promise of `safeCut`: both sides have the ids of the whole, whatever pattern, form and bytes.
+    @Test(arguments: PretokenPattern.allCases) func bothSidesHaveTheIdsOfTheWhole(pattern: PretokenPattern) throws {
+        let tokenizer = try ranks(
+            ["th", " w", "or", " wor", "word", " \n", "\n\n", "。\n", "好。", "s ", "'s", "  "], pattern: pattern)
+        var noise: UInt64 = 7
+        var cuts = 0
+        for _ in 0..<4000 {
+            var text: [UInt8] = []
+            for _ in 0..<12 {
+                noise = noise &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                text += cutMaterial[Int(noise >> 33) % cutMaterial.count]
+            }
+            guard let place = tokenizer.safeCut(in: text, from: 0, allowSpecial: false) else { continue }
+            cuts += 1
+            #expect(place > 0 && place < text.count)
+            let (left, right) = (Array(text[..<place]), Array(text[place...]))
+            #expect(
+                try tokenizer.ids(of: text) == tokenizer.ids(of: left) + tokenizer.ids(of: right),
+                "\(String(decoding: left, as: UTF8.self))|\(String(decoding: right, as: UTF8.self))")
+        }
+        #expect(cuts > 1000)
+    }
+
+    /// A token that reaches over a place where text could be cut forbids all cuts.
+    @Test func addedTokensAreNotCut() throws {
+        let merges = [("a", "b")]
+        let added =
+            #"{"id":300,"content":"x y","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":false}"#
+        #expect(
+            try json(jsonFile(merges: merges)).safeCut(in: Array("ab x y z".utf8), from: 0, allowSpecial: false) == 6)
+        let tokenizer = try json(jsonFile(merges: merges, added: added))
+        #expect(tokenizer.safeCut(in: Array("ab x y z".utf8), from: 0, allowSpecial: false) == nil)
+    }
+}
+
 private func cut(_ text: String, _ pattern: PretokenPattern) -> [String] {
     let bytes = Array(text.utf8)
     var start = 0

@@ -9,7 +9,9 @@ private struct MapState<Input: Sendable, Output: Sendable> {
 }
 
 /// Calls `work` on each item that `next` gives, on `threads` worker threads (1 or fewer: on the calling thread), and
-/// hands the results to `emit` in the order of the items. `next` and `emit` run on the calling thread.
+/// hands the results to `emit` in the order of the items. `next` and `emit` run on the calling thread. When `next` gives
+/// nil there is nothing to do for now: it is asked again after each result, because a result may bring more work, and
+/// the map ends when it gives nil and nothing is under way.
 /// - Parameter makeWorker: called once on each worker thread; returns the function that does the work there, so that it
 ///   can own what is not shareable (a compressor).
 /// - Throws: the first error in the order of the items.
@@ -48,10 +50,9 @@ public func orderedParallelMap<Input: Sendable, Output: Sendable>(
     }
     var submitted = 0
     var emitted = 0
-    var isExhausted = false
     var inputError: (any Error)?
     while true {
-        while !isExhausted && submitted - emitted < threads * 2 {
+        while inputError == nil && submitted - emitted < threads * 2 {
             let item: Input?
             do {
                 item = try next()
@@ -60,10 +61,7 @@ public func orderedParallelMap<Input: Sendable, Output: Sendable>(
                 inputError = error
                 item = nil
             }
-            guard let item else {
-                isExhausted = true
-                break
-            }
+            guard let item else { break }
             let index = submitted
             monitor.update { $0.waiting.append((index, item)) }
             submitted += 1

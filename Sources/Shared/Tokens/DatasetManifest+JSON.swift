@@ -6,7 +6,7 @@ extension DatasetManifest {
     public var json: JSON { json(shards: .array(shards.map(\.json))) }
 
     private func json(shards: JSON) -> JSON {
-        head(DatasetManifest.format).merging([
+        head(DatasetManifest.format, leftOut: leftOut).merging([
             "totals": [
                 "shards": .integer(totals.shards), "tokens": .integer(totals.tokens),
                 "documents": .integer(totals.documents), "frames": .integer(totals.frames),
@@ -17,7 +17,7 @@ extension DatasetManifest {
     }
 
     /// What manifest and sidecar begin with.
-    private func head(_ format: String) -> JSONObject {
+    private func head(_ format: String, leftOut: LeftOut) -> JSONObject {
         var head: JSONObject = [
             "format": .string(format),
             "version": .integer(DatasetManifest.version),
@@ -26,6 +26,7 @@ extension DatasetManifest {
             "tokenizer": tokenizer.json,
         ]
         head["part"] = part?.json
+        if !leftOut.isEmpty { head["left_out"] = leftOut.json }
         return head
     }
 
@@ -53,8 +54,9 @@ extension DatasetManifest {
     }
 
     /// The sidecar of one shard of this dataset.
-    public func sidecar(_ shard: ShardRecord) -> JSON {
-        head(DatasetManifest.sidecarFormat).merging(["shard": shard.json])
+    /// - Parameter leftOut: what is counted with that shard.
+    public func sidecar(_ shard: ShardRecord, leftOut: LeftOut = LeftOut()) -> JSON {
+        head(DatasetManifest.sidecarFormat, leftOut: leftOut).merging(["shard": shard.json])
     }
 
     /// - Throws: `Fault` (bad data) naming the key that breaks a rule of docs/formats/dataset.md.
@@ -105,7 +107,8 @@ extension DatasetManifest {
             if stated != sum { throw totals.fault(key, "expected the sum over the shards, \(sum), found \(stated)") }
         }
         self.init(
-            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: list, part: head.part)
+            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: list, part: head.part,
+            leftOut: head.leftOut)
     }
 
     private static func shards(_ reader: inout JSONReader, name: String, size: Int) throws(Fault) -> ShardList {
@@ -126,7 +129,9 @@ extension DatasetManifest {
         let fields = ManifestFields(try JSON(parsing: bytes, name: name), name: name, path: "")
         let head = try fields.head(format: DatasetManifest.sidecarFormat)
         let shard = try ShardRecord(ManifestFields(try fields.value("shard"), name: name, path: "shard."))
-        self.init(vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: [shard], part: head.part)
+        self.init(
+            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: [shard], part: head.part,
+            leftOut: head.leftOut)
     }
 }
 
@@ -282,7 +287,7 @@ private struct ManifestFields {
     /// What manifest and sidecar have in common.
     func head(
         format: String
-    ) throws(Fault) -> (vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?) {
+    ) throws(Fault) -> (vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?, leftOut: LeftOut) {
         try identity(format)
         let vocabularySize = try count("vocabulary_size")
         if vocabularySize < 1 || vocabularySize > 1 << 32 {
@@ -296,11 +301,14 @@ private struct ManifestFields {
         }
         let tokenizer = ManifestFields(try value("tokenizer"), name: name, path: path + "tokenizer.")
         let part = json["part"].flatMap { $0.isNull ? nil : $0 }
+        guard let leftOut = LeftOut(json["left_out"] ?? [:]) else {
+            throw fault("left_out", "expected counts of documents and tokens, by reason")
+        }
         return (
             vocabularySize, try TokenizerRecord(tokenizer, vocabularySize: vocabularySize),
             try part.map { (part: JSON) throws(Fault) in
                 try DatasetPart(ManifestFields(part, name: name, path: path + "part."))
-            }
+            }, leftOut
         )
     }
 }

@@ -108,8 +108,13 @@ public struct DatasetManifest: Sendable, Hashable {
     public let totals: DatasetTotals
     /// nil for a whole.
     public let part: DatasetPart?
+    /// Documents that were read when it was made and are not in it; a sidecar's, those of its shard.
+    public let leftOut: LeftOut
 
-    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList, part: DatasetPart? = nil) {
+    public init(
+        vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList, part: DatasetPart? = nil,
+        leftOut: LeftOut = LeftOut()
+    ) {
         guard let totals = DatasetTotals(of: shards) else { preconditionFailure("totals leave 63 bits") }
         self.type = TokenType(vocabularySize: vocabularySize)
         self.vocabularySize = vocabularySize
@@ -117,10 +122,16 @@ public struct DatasetManifest: Sendable, Hashable {
         self.shards = shards
         self.totals = totals
         self.part = part
+        self.leftOut = leftOut
     }
 
-    public init(vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord], part: DatasetPart? = nil) {
-        self.init(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: ShardList(shards), part: part)
+    public init(
+        vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord], part: DatasetPart? = nil,
+        leftOut: LeftOut = LeftOut()
+    ) {
+        self.init(
+            vocabularySize: vocabularySize, tokenizer: tokenizer, shards: ShardList(shards), part: part,
+            leftOut: leftOut)
     }
 
     /// The dataset digest that streams and cursors carry: it names the content, wherever the directory lies.

@@ -51,12 +51,21 @@ public struct DatasetMerge {
     /// - Throws: `Fault`: parts that do not fit together or lack a shard (bad data), an output that exists and is
     ///   another dataset (cannot create).
     public func run(threads: Int, progress: (Int) -> Void = { _ in }) throws -> DatasetManifest {
-        let read = try parts.map { part in (part, try part.read(threads: threads, checksFiles: checksFiles, progress)) }
+        let read: [MergeOrder.Part] = try parts.map { part in
+            let (manifest, leftOut) = try part.read(threads: threads, checksFiles: checksFiles, progress)
+            return (part, manifest, leftOut)
+        }
         let ordered = try MergeOrder.sorted(read)
         let first = ordered[0].manifest
         var shards = ShardList()
         shards.reserveCapacity(ordered.reduce(0) { $0 + $1.manifest.shards.count })
-        for (_, manifest) in ordered {
+        /// By shard of the merged dataset. What a part without shards left out is counted with the first.
+        var leftOut: [Int: LeftOut] = [:]
+        for (_, manifest, counts) in ordered {
+            for (number, count) in counts { leftOut[shards.count + number, default: LeftOut()] += count }
+            if manifest.shards.isEmpty && !manifest.leftOut.isEmpty {
+                leftOut[0, default: LeftOut()] += manifest.leftOut
+            }
             for var record in manifest.shards {
                 record.name = ShardFormat.shardName(shards.count)
                 shards.append(record)
@@ -65,7 +74,9 @@ public struct DatasetMerge {
         guard DatasetTotals(of: shards) != nil else {
             throw Fault(.badData, "the sums over \(shards.count) shards leave 63 bits")
         }
-        let merged = DatasetManifest(vocabularySize: first.vocabularySize, tokenizer: first.tokenizer, shards: shards)
+        let merged = DatasetManifest(
+            vocabularySize: first.vocabularySize, tokenizer: first.tokenizer, shards: shards,
+            leftOut: leftOut.values.reduce(LeftOut(), +))
         let file = output.appending(DatasetManifest.fileName)
         if FileSystem.kind(of: file, followingLinks: false) != nil {
             // Done before: the same command may be run again.
@@ -79,13 +90,13 @@ public struct DatasetMerge {
             try merged.write(to: target)
             try target.commit()
         } else {
-            try fill(merged, from: ordered, progress: progress)
+            try fill(merged, leftOut, from: ordered, progress: progress)
         }
         return merged
     }
 
     private func fill(
-        _ merged: DatasetManifest, from parts: [(part: MergePart, manifest: DatasetManifest)], progress: (Int) -> Void
+        _ merged: DatasetManifest, _ leftOut: [Int: LeftOut], from parts: [MergeOrder.Part], progress: (Int) -> Void
     ) throws {
         if FileSystem.kind(of: output) == .directory, try FileSystem.list(output).isEmpty {
             FileSystem.removeEmptyDirectory(output)
@@ -95,7 +106,7 @@ public struct DatasetMerge {
             try copy(parts[0].part.path.appending(file), to: file, in: directory, digest: digest)
         }
         var index = 0
-        for (part, manifest) in parts {
+        for (part, manifest, _) in parts {
             for old in manifest.shards {
                 let record = merged.shards[index]
                 switch method {
@@ -112,7 +123,8 @@ public struct DatasetMerge {
                 case .none: break
                 }
                 let sidecar = try directory.file(ShardFormat.sidecarName(index))
-                try sidecar.write(Array(merged.sidecar(record).pretty.utf8))
+                try sidecar.write(
+                    Array(merged.sidecar(record, leftOut: leftOut[index] ?? LeftOut()).pretty.utf8))
                 try sidecar.close()
                 index += 1
                 progress(index)

@@ -230,7 +230,7 @@ private final class DocumentCutter {
     }
 
     func append(_ ids: ArraySlice<UInt32>, endsDocument: Bool) throws(Fault) {
-        cutter.append(type.stored(ids))
+        cutter.append(type.stored(ids)[...])
         tokens += ids.count
         if endsDocument {
             cutter.endDocument(ResumePoint())

@@ -10,13 +10,18 @@ final class DatasetSink {
     private let tokenizer: TokenizerRecord
     private let part: DatasetPart?
     private(set) var shards: ShardList
+    /// What the sidecars say was left out: the last one's, and those before it together.
+    private var leftOut: (last: LeftOut, before: LeftOut)
     private var writer: ShardWriter?
 
-    /// - Parameter shards: what an earlier run has finished.
+    /// - Parameters:
+    ///   - shards: what an earlier run has finished.
+    ///   - leftOut: what their sidecars say, of the last one and of those before it together.
     init(
         directory: String, vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList = [],
-        part: DatasetPart? = nil
+        leftOut: (last: LeftOut, before: LeftOut) = (LeftOut(), LeftOut()), part: DatasetPart? = nil
     ) throws(Fault) {
+        self.leftOut = leftOut
         self.directory = directory
         self.vocabularySize = vocabularySize
         self.tokenizer = tokenizer
@@ -28,23 +33,26 @@ final class DatasetSink {
         try FileSystem.removeStaleTemporaries(in: path, prefix: DatasetManifest.fileName)
     }
 
-    private var manifest: DatasetManifest {
-        DatasetManifest(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: shards, part: part)
-    }
-
     /// Appends a frame. True when it was the last one of its shard, which is published with its sidecar by then.
-    func append(_ frame: CompressedFrame) throws(Fault) -> Bool {
+    /// - Parameter leftOut: what was left out of this dataset up to the end of the shard that the frame ends.
+    func append(_ frame: CompressedFrame, leftOut total: LeftOut = LeftOut()) throws(Fault) -> Bool {
         let writer = try openWriter()
         try writer.append(frame)
         if frame.raw.endsShard == nil { return false }
         let record = try writer.finish()
         self.writer = nil
-        let one = DatasetManifest(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: [record], part: part)
-        let sidecar = one.sidecar(record).pretty
-        try AtomicFile.write(
-            Array(sidecar.utf8), to: FilePath(directory).appending(ShardFormat.sidecarName(shards.count)))
+        let before = leftOut.before + leftOut.last
+        leftOut = (total - before, before)
+        try writeSidecar(record, number: shards.count)
         shards.append(record)
         return true
+    }
+
+    private func writeSidecar(_ record: ShardRecord, number: Int) throws(Fault) {
+        let one = DatasetManifest(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: [record], part: part)
+        let sidecar = one.sidecar(record, leftOut: leftOut.last).pretty
+        try AtomicFile.write(
+            Array(sidecar.utf8), to: FilePath(directory).appending(ShardFormat.sidecarName(number)))
     }
 
     private func openWriter() throws(Fault) -> ShardWriter {
@@ -60,9 +68,16 @@ final class DatasetSink {
     func abandon() { writer = nil }
 
     /// Publishes the manifest.
-    func finish() throws -> DatasetManifest {
+    /// - Parameter total: all that was left out of this dataset. What came after the last shard had ended is counted with
+    ///   that shard, so that sidecars alone know everything.
+    func finish(leftOut total: LeftOut = LeftOut()) throws -> DatasetManifest {
         precondition(writer == nil, "the last frame ends its shard")
-        let manifest = manifest
+        if let last = shards.last, total != leftOut.before + leftOut.last {
+            leftOut.last = total - leftOut.before
+            try writeSidecar(last, number: shards.count - 1)
+        }
+        let manifest = DatasetManifest(
+            vocabularySize: vocabularySize, tokenizer: tokenizer, shards: shards, part: part, leftOut: total)
         let file = try AtomicFile(FilePath(directory).appending(DatasetManifest.fileName))
         try manifest.write(to: file)
         try file.commit()
@@ -73,8 +88,9 @@ final class DatasetSink {
     /// - Throws: `Fault` when one is missing, cut short or of another dataset.
     static func finishedShards(
         _ count: Int, in directory: String, vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?
-    ) throws(Fault) -> ShardList {
+    ) throws(Fault) -> (shards: ShardList, leftOut: (last: LeftOut, before: LeftOut)) {
         var shards = ShardList()
+        var leftOut = (last: LeftOut(), before: LeftOut())
         for index in 0..<count {
             let path = FilePath(directory).appending(ShardFormat.sidecarName(index))
             let sidecar = try DatasetManifest(
@@ -91,7 +107,8 @@ final class DatasetSink {
                     FilePath(directory).appending(record.name).string, "expected \(record.bytes) bytes, found \(size)")
             }
             shards.append(record)
+            leftOut = (sidecar.leftOut, leftOut.before + leftOut.last)
         }
-        return shards
+        return (shards, leftOut)
     }
 }

@@ -39,7 +39,7 @@ public final class DatasetWriter {
         if let id = document.first(where: { Int($0) >= vocabularySize }) {
             throw Fault(.badData, "id \(id) is not below the vocabulary size \(vocabularySize)")
         }
-        cutter.append(storedIds(document, vocabularySize: vocabularySize))
+        cutter.append(storedIds(document, vocabularySize: vocabularySize)[...])
         cutter.endDocument(ResumePoint())
         try drain()
     }

@@ -10,6 +10,15 @@ struct ResumePoint: Sendable, Equatable {
     /// Empty documents before it.
     var emptyDocuments = 0
     var position = InputPosition()
+    /// What was left out before it, of each dataset; empty documents, which belong to none, are counted above.
+    var leftOut: [LeftOut] = []
+
+    /// What was left out of a dataset, empty documents counted with the first.
+    func leftOut(ofSide side: Int) -> LeftOut {
+        var counts = side < leftOut.count ? leftOut[side] : LeftOut()
+        if side == 0 { counts.empty = emptyDocuments }
+        return counts
+    }
 }
 
 /// A frame's content and what the index will say of it.
@@ -46,12 +55,12 @@ struct FrameCutter {
     }
 
     /// Adds ids in stored form to the current document.
-    mutating func append(_ stored: [UInt8]) {
-        var offset = 0
-        while offset < stored.count {
+    mutating func append(_ stored: ArraySlice<UInt8>) {
+        var offset = stored.startIndex
+        while offset < stored.endIndex {
             // Only when the next token is here is it known that the shard goes on after a full frame.
             if content.count == ShardFormat.frameBytes { cut(endsShard: nil) }
-            let count = min(stored.count - offset, ShardFormat.frameBytes - content.count)
+            let count = min(stored.endIndex - offset, ShardFormat.frameBytes - content.count)
             content.append(contentsOf: stored[offset..<offset + count])
             offset += count
         }

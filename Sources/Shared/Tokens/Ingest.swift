@@ -1,6 +1,7 @@
-// From inputs to datasets: read, cut into documents, encode, choose a side, cut into frames, compress on worker
-// threads, write in order. Memory does not grow with the input: pieces of 256 KiB come in, at most two frames a worker
-// are on their way, and a shard under way costs 36 bytes a frame and 4 bytes a document.
+// From inputs to datasets: read, cut into documents, encode on worker threads, select, shuffle, cut into frames, compress
+// on the same workers, write in order. Memory does not grow with the input: at most two pieces of 256 KiB a worker are on
+// their way, and a shard under way costs 36 bytes a frame and 4 bytes a document. (What the search for duplicates and
+// the shuffle add is stated in `DigestSet` and `DocumentShuffle`.)
 //
 // Resume: a shard ends with a document, and after each one the place of the next document is recorded. A later run
 // starts reading at the earliest place that any side still needs and passes over the documents that a side already has.
@@ -12,8 +13,8 @@ private import SystemPackage
 public struct IngestSummary: Sendable, Equatable {
     /// One manifest a dataset: the dataset, or train and validation.
     public var manifests: [DatasetManifest]
-    /// Documents without a byte of text or an id: counted, not stored.
-    public var emptyDocuments: Int
+    /// What was read and left out, of all datasets together.
+    public var leftOut: LeftOut { manifests.reduce(LeftOut()) { $0 + $1.leftOut } }
 }
 
 /// Thrown by `Ingest.run` when it was asked to stop: what was finished is on the disk and can be resumed.
@@ -76,15 +77,16 @@ public struct Ingest {
             record = try IngestRecord(in: output, expecting: identity, sides: directories.count)
         }
         try FileSystem.removeStaleTemporaries(in: root, prefix: IngestRecord.fileName)
+        try FileSystem.removeStaleTemporaries(in: root, prefix: SpillFile.prefix)
         var sinks: [DatasetSink] = []
         for (directory, side) in zip(directories, record.sides) {
-            let shards = try DatasetSink.finishedShards(
+            let (shards, leftOut) = try DatasetSink.finishedShards(
                 side.shards, in: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
                 part: recipe.part)
             sinks.append(
                 try DatasetSink(
                     directory: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
-                    shards: shards, part: recipe.part))
+                    shards: shards, leftOut: leftOut, part: recipe.part))
         }
         self.sinks = sinks
         self.record = record
@@ -100,6 +102,16 @@ public struct Ingest {
             (1...maximumShardTokens).contains(recipe.shardTokens), "shard tokens are 1 to \(maximumShardTokens)")
         try require((1...19).contains(recipe.level), "a compression level is 1 to 19")
         if let part = recipe.validation { try require(part > 0 && part < 1, "a validation part lies between 0 and 1") }
+        if let least = recipe.minimumTokens { try require(least >= 1, "--min-tokens \(least): expected at least 1") }
+        if let most = recipe.maximumTokens {
+            try require(
+                most >= recipe.minimumTokens ?? 1,
+                "--max-tokens \(most): expected at least \(recipe.minimumTokens ?? 1)"
+                    + (recipe.minimumTokens == nil ? "" : ", which is --min-tokens"))
+        }
+        try require(
+            recipe.shuffleMemory >= DocumentShuffle.leastMemory,
+            "the memory of a shuffle is at least \(DocumentShuffle.leastMemory >> 20) MiB")
         if let id = recipe.endOfDocument {
             try require(
                 (0..<recipe.vocabularySize).contains(id),
@@ -139,15 +151,9 @@ public struct Ingest {
         try FileSystem.list(root).contains { !$0.hasSuffix(".tmp") }
     }
 
-    /// A compressed frame and the dataset it belongs to.
-    private struct Job<Frame: Sendable>: Sendable {
-        let side: Int
-        let frame: Frame
-    }
-
     /// Does the work.
     /// - Parameters:
-    ///   - threads: workers that compress; 1 does everything on the calling thread.
+    ///   - threads: workers that encode and compress; 1 does everything on the calling thread.
     ///   - isInterrupted: asked between pieces; true stops with `IngestInterrupted`.
     ///   - progress: called with the tokens written by this run.
     public mutating func run(
@@ -180,34 +186,44 @@ public struct Ingest {
     private mutating func work(
         threads: Int, isInterrupted: () -> Bool, progress: (Int) -> Void
     ) throws -> IngestSummary {
-        var stream = try FrameStream(
-            recipe, tokenizer: recipe.format.holdsIds ? nil : tokenizer, sides: record.sides.map(\.next))
+        let text = recipe.format.holdsIds ? nil : tokenizer
+        let stream = try IngestStream(
+            recipe, tokenizer: text, sides: record.sides.map(\.next), directory: FilePath(output))
         let type = TokenType(vocabularySize: recipe.vocabularySize)
-        let level = recipe.level
+        let recipe = recipe
         let sinks = sinks
         let output = output
+        let strand = EncodingStrand()
         var record = record
         var written = 0
         if !record.isComplete {
             try orderedParallelMap(
                 threads: threads,
-                next: { () throws -> Job<RawFrame>? in
-                    while true {
-                        // Also after the end: what ended the input may have been the signal that reached its writer.
-                        if isInterrupted() { throw IngestInterrupted() }
-                        if let (side, frame) = stream.takeFrame() { return Job(side: side, frame: frame) }
-                        if try !stream.advance() { return nil }
+                next: { () throws -> IngestWork? in try stream.next(isInterrupted: isInterrupted) },
+                makeWorker: {
+                    let compressor = ZstdCompressor(level: recipe.level)
+                    let encoder = text.map { BatchEncoder($0, recipe, strand: strand) }
+                    return { (work: IngestWork) throws -> IngestResult in
+                        switch work {
+                        case .compress(let side, let frame):
+                            return .compressed(side: side, CompressedFrame(frame, using: compressor))
+                        case .encode(let batch):
+                            guard let encoder else { preconditionFailure("ids are not encoded") }
+                            return .encoded(try encoder.encode(batch))
+                        }
                     }
                 },
-                makeWorker: {
-                    let compressor = ZstdCompressor(level: level)
-                    return { Job(side: $0.side, frame: CompressedFrame($0.frame, using: compressor)) }
-                },
-                emit: { (job: Job<CompressedFrame>) in
-                    written += job.frame.contentBytes / type.byteCount
-                    if try sinks[job.side].append(job.frame), let next = job.frame.raw.endsShard {
-                        record.sides[job.side] = IngestRecord.Side(shards: sinks[job.side].shards.count, next: next)
-                        try record.write(in: output)
+                emit: { (result: IngestResult) in
+                    switch result {
+                    case .encoded(let batch): try stream.take(batch)
+                    case .compressed(let side, let frame):
+                        written += frame.contentBytes / type.byteCount
+                        let next = frame.raw.endsShard
+                        let leftOut = next?.leftOut(ofSide: side) ?? LeftOut()
+                        if try sinks[side].append(frame, leftOut: leftOut), let next {
+                            record.sides[side] = IngestRecord.Side(shards: sinks[side].shards.count, next: next)
+                            try record.write(in: output)
+                        }
                     }
                     progress(written)
                 })
@@ -217,10 +233,12 @@ public struct Ingest {
         if isInterrupted() { throw IngestInterrupted() }
         // Validation first: where there is a train dataset, the other is there too.
         var manifests: [DatasetManifest] = []
-        for sink in sinks.reversed() { manifests.insert(try sink.finish(), at: 0) }
+        for (side, sink) in sinks.enumerated().reversed() {
+            manifests.insert(try sink.finish(leftOut: record.sides[side].next.leftOut(ofSide: side)), at: 0)
+        }
         record.isComplete = true
         try record.write(in: output)
         self.record = record
-        return IngestSummary(manifests: manifests, emptyDocuments: record.sides[0].next.emptyDocuments)
+        return IngestSummary(manifests: manifests)
     }
 }

@@ -3,6 +3,12 @@
 
 internal import Bytes
 
+/// How copies of documents are found.
+public enum Deduplication: String, Sendable, Hashable, CaseIterable {
+    /// All ids are equal, by 128 bits of their SHA-256. The first stays.
+    case exact
+}
+
 /// Settings and inputs of an ingest, validated.
 public struct IngestRecipe: Sendable, Equatable {
     /// Paths; `-` is standard input.
@@ -22,6 +28,16 @@ public struct IngestRecipe: Sendable, Equatable {
     public var validation: Double?
     public var shardTokens = DatasetWriter.defaultShardTokens
     public var level = DatasetWriter.defaultLevel
+    /// Documents of fewer tokens are left out.
+    public var minimumTokens: Int?
+    /// Documents of more tokens are left out.
+    public var maximumTokens: Int?
+    /// How copies of earlier documents are found and left out; nil: they stay.
+    public var deduplication: Deduplication?
+    /// Chooses the order of the documents; nil: that of the input.
+    public var shuffleSeed: UInt64?
+    /// Bytes that the shuffle uses at most. It does not change a byte of the dataset, and is not stored.
+    public var shuffleMemory = 1 << 30
     /// Which part of a longer list of inputs these are; nil for all of it.
     public var part: DatasetPart?
 
@@ -68,6 +84,10 @@ public struct IngestRecipe: Sendable, Equatable {
                 zip(inputs, sizes).map { ["name": .string($0), "bytes": $1.map(JSON.integer) ?? .null] }),
         ]
         object["part"] = part?.json
+        object["min_tokens"] = minimumTokens.map(JSON.integer)
+        object["max_tokens"] = maximumTokens.map(JSON.integer)
+        object["dedup"] = deduplication.map { .string($0.rawValue) }
+        object["shuffle"] = shuffleSeed.map { .string(String($0)) }
         if allowsSpecial { object["allow_special"] = true }
         return .object(object)
     }

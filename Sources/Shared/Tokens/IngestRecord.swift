@@ -25,13 +25,17 @@ struct IngestRecord: Equatable {
             "complete": .bool(isComplete),
             "recipe": recipe,
             "progress": .array(
-                sides.map {
-                    [
-                        "shards": .integer($0.shards), "documents": .integer($0.next.document),
-                        "empty_documents": .integer($0.next.emptyDocuments),
-                        "input": .integer($0.next.position.input), "byte": .integer($0.next.position.offset),
-                        "line": .integer($0.next.position.line),
+                sides.map { side in
+                    var progress: JSONObject = [
+                        "shards": .integer(side.shards), "documents": .integer(side.next.document),
+                        "empty_documents": .integer(side.next.emptyDocuments),
+                        "input": .integer(side.next.position.input), "byte": .integer(side.next.position.offset),
+                        "line": .integer(side.next.position.line),
                     ]
+                    if !side.next.leftOut.allSatisfy(\.isEmpty) {
+                        progress["left_out"] = .array(side.next.leftOut.map(\.json))
+                    }
+                    return .object(progress)
                 }),
         ]
         try AtomicFile.write(Array(json.pretty.utf8), to: FilePath(directory).appending(IngestRecord.fileName))
@@ -53,17 +57,25 @@ struct IngestRecord: Equatable {
         }
         var sides: [Side] = []
         for entry in progress {
-            func count(_ key: String) -> Int? { entry[key]?.intValue.flatMap { $0 >= 0 ? $0 : nil } }
-            guard let shards = count("shards"), let documents = count("documents"),
-                let empty = count("empty_documents"),
-                let input = count("input"), let byte = count("byte"), let line = count("line")
+            func number(_ key: String) -> Int? { entry[key]?.intValue.flatMap { $0 >= 0 ? $0 : nil } }
+            guard let shards = number("shards"), let documents = number("documents"),
+                let empty = number("empty_documents"),
+                let input = number("input"), let byte = number("byte"), let line = number("line")
             else { throw .badData(name, "progress without one of its counts") }
+            var leftOut: [LeftOut] = []
+            for stated in entry["left_out"]?.arrayValue ?? [] {
+                guard let counts = LeftOut(stated) else { throw .badData(name, "left_out: expected counts") }
+                leftOut.append(counts)
+            }
+            if !leftOut.isEmpty && leftOut.count != count {
+                throw .badData(name, "left_out: expected counts of \(count) datasets, found \(leftOut.count)")
+            }
             sides.append(
                 Side(
                     shards: shards,
                     next: ResumePoint(
                         document: documents, emptyDocuments: empty,
-                        position: InputPosition(input: input, offset: byte, line: line))))
+                        position: InputPosition(input: input, offset: byte, line: line), leftOut: leftOut)))
         }
         if sides.count != count { throw .badData(name, "expected progress of \(count) datasets, found \(sides.count)") }
         self.init(recipe: recipe, sides: sides, isComplete: complete)
@@ -76,10 +88,11 @@ struct IngestRecord: Equatable {
     }
 
     private static func difference(_ stored: JSON, _ asked: JSON) -> String {
-        for key in asked.objectValue?.keys ?? [] where stored[key] != asked[key] {
+        let keys = [asked, stored].flatMap { $0.objectValue.map { Array($0.keys) } ?? [] }
+        for key in keys where stored[key] != asked[key] {
             if key == "inputs" { return "the inputs or their sizes have changed" }
             return
-                "it was made with \(key) \(stored[key]?.compact ?? "missing"), now asked for \(asked[key]?.compact ?? "null")"
+                "it was made with \(key) \(stored[key]?.compact ?? "null"), now asked for \(asked[key]?.compact ?? "null")"
         }
         return "the recipes differ"
     }

@@ -54,12 +54,16 @@ struct MergePart: Sendable {
 
     /// What the sidecars say together: the manifest of this part.
     /// - Parameter checksFiles: whether every shard file must be there with the size stated.
-    func read(threads: Int, checksFiles: Bool, _ progress: (Int) -> Void) throws -> DatasetManifest {
+    /// - Returns: the manifest, and what each shard's sidecar says was left out, where that is something.
+    func read(
+        threads: Int, checksFiles: Bool, _ progress: (Int) -> Void
+    ) throws -> (manifest: DatasetManifest, leftOut: [Int: LeftOut]) {
         // A manifest that is there knows how many shards there should be, so that a missing last one is noticed too.
         let stated: DatasetManifest? = try hasManifest ? Dataset(name).manifest : nil
-        guard shardCount > 0 || stated == nil else { return stated! }
+        if shardCount == 0, let stated { return (stated, [:]) }
         var head: DatasetManifest?
         var shards = ShardList()
+        var leftOut: [Int: LeftOut] = [:]
         shards.reserveCapacity(shardCount)
         var next = 0
         try orderedParallelMap(
@@ -79,6 +83,7 @@ struct MergePart: Sendable {
                             as: sidecar, file(0), path.appending(ShardFormat.sidecarName(number)).string)
                     }
                     head = head ?? sidecar
+                    if !sidecar.leftOut.isEmpty { leftOut[shards.count] = sidecar.leftOut }
                     shards.append(sidecar.shards[0])
                 }
                 progress(shards.count)
@@ -94,8 +99,15 @@ struct MergePart: Sendable {
                     : "'\(DatasetManifest.fileName)' has \(stated.shards.count) shards, there are \(shards.count) sidecars"
             )
         }
-        return DatasetManifest(
-            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: shards, part: head.part)
+        let sum = leftOut.values.reduce(LeftOut()) { $0 + $1 }
+        if let stated, stated.leftOut != sum {
+            throw Fault.badData(
+                name, "'\(DatasetManifest.fileName)' says something else of what was left out than its sidecars do")
+        }
+        let manifest = DatasetManifest(
+            vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: shards, part: head.part,
+            leftOut: sum)
+        return (manifest, leftOut)
     }
 
     private static let sidecarsAtOnce = 128
@@ -128,7 +140,7 @@ struct MergePart: Sendable {
 
 /// Parts in the order of the merged dataset.
 enum MergeOrder {
-    typealias Part = (part: MergePart, manifest: DatasetManifest)
+    typealias Part = (part: MergePart, manifest: DatasetManifest, leftOut: [Int: LeftOut])
 
     /// Numbered parts (`tok-shard --shard`) by their numbers, which must all be there; others as they were given.
     /// - Throws: `Fault` (bad data) for parts that differ in what one dataset has once, or a missing part.

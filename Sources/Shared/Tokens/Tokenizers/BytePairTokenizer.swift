@@ -134,6 +134,14 @@ public struct BytePairTokenizer: Tokenizer {
             matcher: SpecialTokenMatcher(wanted), vocabularySize: vocabularySize)
     }
 
+    public func safeCut(in text: [UInt8], from start: Int, allowSpecial: Bool) -> Int? {
+        guard pattern != nil else { return nil }
+        // An added token is found before text is cut into pre-tokens, and might reach over the place.
+        let wanted = special.filter { allowSpecial || !$0.isSpecial }
+        if wanted.contains(where: { SafeCut.last(in: $0.content, from: 0) != nil }) { return nil }
+        return SafeCut.last(in: text, from: start)
+    }
+
     public func decode(_ ids: [UInt32]) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(ids.count * 4)

@@ -13,6 +13,9 @@ public protocol Tokenizer: Sendable {
     var vocabularySize: Int { get }
     /// - Parameter allowSpecial: whether what reads like a special token becomes its id; otherwise it is text.
     func makeEncoder(allowSpecial: Bool) throws(Fault) -> any TextEncoder
+    /// The last place after `start` at which a text may be cut in two texts that have the ids of the whole, one after the
+    /// other, whatever follows `text`; nil when none is found.
+    func safeCut(in text: [UInt8], from start: Int, allowSpecial: Bool) -> Int?
     /// The bytes of `ids`. Special tokens give their text; the id that only ends a document, and ids that the vocabulary
     /// does not have, give none.
     func decode(_ ids: [UInt32]) -> [UInt8]
@@ -28,6 +31,7 @@ public protocol TextEncoder: AnyObject {
 
 extension Tokenizer {
     public var fileContent: [UInt8]? { nil }
+    public func safeCut(in text: [UInt8], from start: Int, allowSpecial: Bool) -> Int? { nil }
     public var type: TokenType { TokenType(vocabularySize: vocabularySize) }
 
     /// The ids of a whole text.
@@ -56,6 +60,11 @@ public struct BytesTokenizer: Tokenizer {
     public var vocabularySize: Int { 257 }
 
     public func makeEncoder(allowSpecial: Bool) -> any TextEncoder { Encoder() }
+
+    /// Anywhere: every byte stands for itself.
+    public func safeCut(in text: [UInt8], from start: Int, allowSpecial: Bool) -> Int? {
+        text.count > start ? text.count : nil
+    }
 
     private final class Encoder: TextEncoder {
         func encode(_ piece: [UInt8], endsDocument: Bool) -> [UInt8] { piece.widened }
