@@ -20,8 +20,10 @@ enum IngestResult: Sendable {
 final class IngestStream {
     private var documents: DocumentStream
     private var selector: DocumentSelector
-    /// nil for ids, which are not encoded.
+    /// nil for what is not worth a way to a worker and back: ids, which are not encoded, and bytes.
     private var batcher: TextBatcher?
+    private let isBytes: Bool
+    private let endOfDocument: [UInt8]
     /// Batches that were given out and have not come back.
     private var encoding = 0
     private var isRead = false
@@ -40,7 +42,9 @@ final class IngestStream {
         let first = readsAll ? ResumePoint() : sides.min { $0.document < $1.document } ?? ResumePoint()
         documents = DocumentStream(recipe, from: first)
         selector = try DocumentSelector(recipe, from: first, sides: sides, directory: directory)
-        batcher = tokenizer.map { TextBatcher($0, allowsSpecial: recipe.allowsSpecial) }
+        isBytes = tokenizer is BytesTokenizer
+        endOfDocument = storedIds([UInt32(BytesTokenizer.endOfDocument)], vocabularySize: recipe.vocabularySize)
+        if let tokenizer, !isBytes { batcher = TextBatcher(tokenizer, allowsSpecial: recipe.allowsSpecial) }
     }
 
     /// Where the input has been read up to and what was left out: after all work is done, the end.
@@ -78,6 +82,10 @@ final class IngestStream {
             }
             if batcher != nil {
                 batcher?.add(piece)
+            } else if isBytes {
+                var stored = piece.content.widened
+                if let end = piece.end, !end.isEmpty { stored += endOfDocument }
+                try selector.take(stored[...], end: piece.end)
             } else {
                 try selector.take(piece.content[...], end: piece.end)
             }

@@ -61,11 +61,6 @@ public struct BytesTokenizer: Tokenizer {
 
     public func makeEncoder(allowSpecial: Bool) -> any TextEncoder { Encoder() }
 
-    /// Anywhere: every byte stands for itself.
-    public func safeCut(in text: [UInt8], from start: Int, allowSpecial: Bool) -> Int? {
-        text.count > start ? text.count : nil
-    }
-
     private final class Encoder: TextEncoder {
         func encode(_ piece: [UInt8], endsDocument: Bool) -> [UInt8] { piece.widened }
     }
