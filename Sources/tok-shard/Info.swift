@@ -48,6 +48,7 @@ struct Info: ParsableCommand {
             "document_lengths": .array(
                 lengths.buckets.map { ["from": .integer($0.from), "documents": .integer($0.documents)] }),
         ]
+        object["transform"] = dataset.manifest.transform.map { .string($0.rawValue) }
         if !dataset.manifest.leftOut.isEmpty { object["left_out"] = dataset.manifest.leftOut.json }
         if let frequent {
             object["distinct_tokens"] = .integer(frequent.distinct)
@@ -79,7 +80,11 @@ struct Info: ParsableCommand {
         var rows = [
             ("digest", dataset.digest.description),
             ("tokenizer", printable(tokenizer.name) + (tokenizer.file.map { " (\(printable($0)))" } ?? "")),
-            ("vocabulary", "\(dataset.vocabularySize) ids, \(dataset.type.rawValue)"),
+            (
+                "vocabulary",
+                "\(dataset.vocabularySize) ids, \(dataset.type.rawValue)"
+                    + (dataset.manifest.transform.map { " as \($0.rawValue)s" } ?? "")
+            ),
             ("end of document", tokenizer.endOfDocument.map { "id \($0)" } ?? "none"),
             ("shards", "\(totals.shards)"),
             ("frames", "\(totals.frames)"),

@@ -15,6 +15,10 @@ struct IngestSettings: ParsableArguments {
     var level = DatasetWriter.defaultLevel
     @Option(
         help: ArgumentHelp(
+            "rank: store frequency ranks as LEB128, smaller for vocabularies above 65,536.", valueName: "how"))
+    var transform: TokenTransform?
+    @Option(
+        help: ArgumentHelp(
             "Leave out documents of fewer tokens, the end-of-document id counted.", valueName: "N"))
     var minTokens: Int?
     @Option(
@@ -57,6 +61,7 @@ struct IngestSettings: ParsableArguments {
         recipe.validation = validation
         recipe.shardTokens = shardTokens
         recipe.level = level
+        recipe.transform = transform
         recipe.minimumTokens = minTokens
         recipe.maximumTokens = maxTokens
         recipe.deduplication = dedup
@@ -151,6 +156,8 @@ extension IngestRecipe {
 }
 
 extension Deduplication: ExpressibleByArgument {}
+
+extension TokenTransform: ExpressibleByArgument {}
 
 extension DatasetPart: ExpressibleByArgument {
     /// `3/16`.

@@ -73,7 +73,7 @@ extension Dataset {
         let sidecar = try DatasetManifest(
             parsingSidecar: try InputFile(path).readAll(limit: 1 << 20), name: path.string)
         if Array(sidecar.shards) != [record] || sidecar.vocabularySize != vocabularySize
-            || sidecar.tokenizer != manifest.tokenizer
+            || sidecar.tokenizer != manifest.tokenizer || sidecar.transform != manifest.transform
         {
             throw .badData(path.string, "expected what '\(DatasetManifest.fileName)' says of the shard, found another")
         }

@@ -71,6 +71,12 @@ public struct Dataset: Sendable {
     /// - Throws: `Fault`: missing or no regular file (no input), or anything that contradicts the manifest (bad data).
     public func shard(_ index: Int) throws(Fault) -> Shard {
         let record = manifest.shards[index]
-        return try Shard(try store.open(record.name), vocabularySize: vocabularySize, expected: record)
+        let shard = try Shard(try store.open(record.name), vocabularySize: vocabularySize, expected: record)
+        if (shard.ranks != nil) != (manifest.transform == .rank) {
+            throw .badData(
+                shard.name,
+                "expected \(manifest.transform == .rank ? "ranks" : "ids") (from the manifest), found the other")
+        }
+        return shard
     }
 }

@@ -23,8 +23,9 @@ extension DatasetManifest {
             "version": .integer(DatasetManifest.version),
             "dtype": .string(type.rawValue),
             "vocabulary_size": .integer(vocabularySize),
-            "tokenizer": tokenizer.json,
         ]
+        head["transform"] = transform.map { .string($0.rawValue) }
+        head["tokenizer"] = tokenizer.json
         head["part"] = part?.json
         if !leftOut.isEmpty { head["left_out"] = leftOut.json }
         return head
@@ -108,7 +109,7 @@ extension DatasetManifest {
         }
         self.init(
             vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: list, part: head.part,
-            leftOut: head.leftOut)
+            leftOut: head.leftOut, transform: head.transform)
     }
 
     private static func shards(_ reader: inout JSONReader, name: String, size: Int) throws(Fault) -> ShardList {
@@ -131,7 +132,7 @@ extension DatasetManifest {
         let shard = try ShardRecord(ManifestFields(try fields.value("shard"), name: name, path: "shard."))
         self.init(
             vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: [shard], part: head.part,
-            leftOut: head.leftOut)
+            leftOut: head.leftOut, transform: head.transform)
     }
 }
 
@@ -287,7 +288,10 @@ private struct ManifestFields {
     /// What manifest and sidecar have in common.
     func head(
         format: String
-    ) throws(Fault) -> (vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?, leftOut: LeftOut) {
+    ) throws(Fault) -> (
+        vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?, leftOut: LeftOut,
+        transform: TokenTransform?
+    ) {
         try identity(format)
         let vocabularySize = try count("vocabulary_size")
         if vocabularySize < 1 || vocabularySize > 1 << 32 {
@@ -301,6 +305,14 @@ private struct ManifestFields {
         }
         let tokenizer = ManifestFields(try value("tokenizer"), name: name, path: path + "tokenizer.")
         let part = json["part"].flatMap { $0.isNull ? nil : $0 }
+        var transform: TokenTransform?
+        if let stated = json["transform"], !stated.isNull {
+            guard let known = stated.stringValue.flatMap(TokenTransform.init(rawValue:)), type == .u32 else {
+                throw fault(
+                    "transform", "expected 'rank' with dtype u32, found \(stated.compact) with \(type.rawValue)")
+            }
+            transform = known
+        }
         guard let leftOut = LeftOut(json["left_out"] ?? [:]) else {
             throw fault("left_out", "expected counts of documents and tokens, by reason")
         }
@@ -308,7 +320,7 @@ private struct ManifestFields {
             vocabularySize, try TokenizerRecord(tokenizer, vocabularySize: vocabularySize),
             try part.map { (part: JSON) throws(Fault) in
                 try DatasetPart(ManifestFields(part, name: name, path: path + "part."))
-            }, leftOut
+            }, leftOut, transform
         )
     }
 }

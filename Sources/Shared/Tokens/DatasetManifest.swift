@@ -110,10 +110,12 @@ public struct DatasetManifest: Sendable, Hashable {
     public let part: DatasetPart?
     /// Documents that were read when it was made and are not in it; a sidecar's, those of its shard.
     public let leftOut: LeftOut
+    /// How ids are stored; nil: as they are.
+    public let transform: TokenTransform?
 
     public init(
         vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList, part: DatasetPart? = nil,
-        leftOut: LeftOut = LeftOut()
+        leftOut: LeftOut = LeftOut(), transform: TokenTransform? = nil
     ) {
         guard let totals = DatasetTotals(of: shards) else { preconditionFailure("totals leave 63 bits") }
         self.type = TokenType(vocabularySize: vocabularySize)
@@ -123,15 +125,16 @@ public struct DatasetManifest: Sendable, Hashable {
         self.totals = totals
         self.part = part
         self.leftOut = leftOut
+        self.transform = transform
     }
 
     public init(
         vocabularySize: Int, tokenizer: TokenizerRecord, shards: [ShardRecord], part: DatasetPart? = nil,
-        leftOut: LeftOut = LeftOut()
+        leftOut: LeftOut = LeftOut(), transform: TokenTransform? = nil
     ) {
         self.init(
             vocabularySize: vocabularySize, tokenizer: tokenizer, shards: ShardList(shards), part: part,
-            leftOut: leftOut)
+            leftOut: leftOut, transform: transform)
     }
 
     /// The dataset digest that streams and cursors carry: it names the content, wherever the directory lies.

@@ -76,7 +76,7 @@ public struct DatasetMerge {
         }
         let merged = DatasetManifest(
             vocabularySize: first.vocabularySize, tokenizer: first.tokenizer, shards: shards,
-            leftOut: leftOut.values.reduce(LeftOut(), +))
+            leftOut: leftOut.values.reduce(LeftOut(), +), transform: first.transform)
         let file = output.appending(DatasetManifest.fileName)
         if FileSystem.kind(of: file, followingLinks: false) != nil {
             // Done before: the same command may be run again.

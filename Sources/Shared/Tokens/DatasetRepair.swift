@@ -120,6 +120,12 @@ public struct DatasetRepair {
     private func salvageWithoutIndex(_ index: Int, report: (String) -> Void) throws(Fault) {
         let path = FilePath(dataset.shardPath(index))
         guard FileSystem.size(of: path) != nil else { return }
+        if dataset.manifest.transform == .rank {
+            report(
+                "\(quoted(path.string)): without its index nothing says which ids its ranks are; the whole shard is lost"
+            )
+            return
+        }
         guard dataset.manifest.tokenizer.canDecode, let end = dataset.manifest.tokenizer.endOfDocument else {
             report(
                 "\(quoted(path.string)): without its index nothing says where documents end; the whole shard is lost")
@@ -212,11 +218,15 @@ private final class DocumentCutter {
 
     init(_ dataset: Dataset, output: String, level: Int) throws(Fault) {
         let tokenizer = dataset.manifest.tokenizer
-        sink = try DatasetSink(directory: output, vocabularySize: dataset.vocabularySize, tokenizer: tokenizer)
+        sink = try DatasetSink(
+            directory: output, vocabularySize: dataset.vocabularySize, tokenizer: tokenizer,
+            transform: dataset.manifest.transform)
         type = dataset.type
         // Shards about as large as those of the original.
         let tokens = dataset.manifest.shards.indices.map { dataset.manifest.shards.tokens(ofShard: $0) }.max() ?? 1
-        cutter = FrameCutter(type: type, shardTokens: max(1, tokens))
+        cutter = FrameCutter(
+            type: type, shardTokens: max(1, tokens),
+            rankedVocabulary: dataset.manifest.transform == .rank ? dataset.vocabularySize : nil)
         compressor = ZstdCompressor(level: level)
         if let file = tokenizer.file, let digest = tokenizer.sha256 {
             let source = try InputFile(FilePath(dataset.path).appending(file))
@@ -248,6 +258,6 @@ private final class DocumentCutter {
     private func drain() throws(Fault) {
         let frames = cutter.finished
         cutter.finished.removeAll()
-        for frame in frames { _ = try sink.append(CompressedFrame(frame, using: compressor)) }
+        for frame in frames { _ = try sink.append(CompressedFrame(frame, type: type, using: compressor)) }
     }
 }

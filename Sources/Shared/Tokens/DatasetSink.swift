@@ -9,6 +9,7 @@ final class DatasetSink {
     private let vocabularySize: Int
     private let tokenizer: TokenizerRecord
     private let part: DatasetPart?
+    private let transform: TokenTransform?
     private(set) var shards: ShardList
     /// What the sidecars say was left out: the last one's, and those before it together.
     private var leftOut: (last: LeftOut, before: LeftOut)
@@ -19,8 +20,10 @@ final class DatasetSink {
     ///   - leftOut: what their sidecars say, of the last one and of those before it together.
     init(
         directory: String, vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList = [],
-        leftOut: (last: LeftOut, before: LeftOut) = (LeftOut(), LeftOut()), part: DatasetPart? = nil
+        leftOut: (last: LeftOut, before: LeftOut) = (LeftOut(), LeftOut()), part: DatasetPart? = nil,
+        transform: TokenTransform? = nil
     ) throws(Fault) {
+        self.transform = transform
         self.leftOut = leftOut
         self.directory = directory
         self.vocabularySize = vocabularySize
@@ -49,7 +52,9 @@ final class DatasetSink {
     }
 
     private func writeSidecar(_ record: ShardRecord, number: Int) throws(Fault) {
-        let one = DatasetManifest(vocabularySize: vocabularySize, tokenizer: tokenizer, shards: [record], part: part)
+        let one = DatasetManifest(
+            vocabularySize: vocabularySize, tokenizer: tokenizer, shards: [record], part: part,
+            transform: transform)
         let sidecar = one.sidecar(record, leftOut: leftOut.last).pretty
         try AtomicFile.write(
             Array(sidecar.utf8), to: FilePath(directory).appending(ShardFormat.sidecarName(number)))
@@ -77,7 +82,8 @@ final class DatasetSink {
             try writeSidecar(last, number: shards.count - 1)
         }
         let manifest = DatasetManifest(
-            vocabularySize: vocabularySize, tokenizer: tokenizer, shards: shards, part: part, leftOut: total)
+            vocabularySize: vocabularySize, tokenizer: tokenizer, shards: shards, part: part, leftOut: total,
+            transform: transform)
         let file = try AtomicFile(FilePath(directory).appending(DatasetManifest.fileName))
         try manifest.write(to: file)
         try file.commit()
@@ -87,7 +93,8 @@ final class DatasetSink {
     /// The first `count` shards as an earlier run left them, from their sidecars.
     /// - Throws: `Fault` when one is missing, cut short or of another dataset.
     static func finishedShards(
-        _ count: Int, in directory: String, vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?
+        _ count: Int, in directory: String, vocabularySize: Int, tokenizer: TokenizerRecord, part: DatasetPart?,
+        transform: TokenTransform? = nil
     ) throws(Fault) -> (shards: ShardList, leftOut: (last: LeftOut, before: LeftOut)) {
         var shards = ShardList()
         var leftOut = (last: LeftOut(), before: LeftOut())
@@ -97,7 +104,7 @@ final class DatasetSink {
                 parsingSidecar: try InputFile(path).readAll(limit: 1 << 20), name: path.string)
             let record = sidecar.shards[0]
             if sidecar.vocabularySize != vocabularySize || sidecar.tokenizer != tokenizer
-                || sidecar.part != part || record.name != ShardFormat.shardName(index)
+                || sidecar.part != part || sidecar.transform != transform || record.name != ShardFormat.shardName(index)
             {
                 throw .badData(path.string, "the sidecar of another shard or dataset")
             }

@@ -54,6 +54,9 @@ public final class DatasetWriter {
     private func drain() throws(Fault) {
         let frames = cutter.finished
         cutter.finished.removeAll()
-        for frame in frames { _ = try sink.append(CompressedFrame(frame, using: compressor)) }
+        for frame in frames {
+            _ = try sink.append(
+                CompressedFrame(frame, type: TokenType(vocabularySize: vocabularySize), using: compressor))
+        }
     }
 }

@@ -41,7 +41,11 @@ struct DocumentSelector {
         self.type = type
         self.directory = directory
         starts = sides
-        cutters = sides.map { _ in FrameCutter(type: type, shardTokens: recipe.shardTokens) }
+        cutters = sides.map { _ in
+            FrameCutter(
+                type: type, shardTokens: recipe.shardTokens,
+                rankedVocabulary: recipe.transform == .rank ? recipe.vocabularySize : nil)
+        }
         if let seed = recipe.shuffleSeed {
             shuffle = DocumentShuffle(
                 seed: seed, part: recipe.part?.index ?? 0, memory: recipe.shuffleMemory, directory: directory)

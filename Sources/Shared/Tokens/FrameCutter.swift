@@ -30,12 +30,19 @@ struct RawFrame: Sendable {
     var previousToken: UInt32
     /// Set on the last frame of a shard.
     var endsShard: ResumePoint?
+    /// How its ids are stored; nil: as they are.
+    var ranks: RankTable?
 }
 
 /// One dataset's documents on their way into frames.
 struct FrameCutter {
     private let type: TokenType
     private let shardTokens: Int
+    /// Vocabulary size of a dataset of ranks.
+    private let rankedVocabulary: Int?
+    /// The current shard's, when its first frames have been seen; until then they wait.
+    private var ranks: RankTable?
+    private var waiting: [RawFrame] = []
     private var content: [UInt8] = []
     private var ends: [UInt32] = []
     /// Of the current shard: tokens and documents before the current frame, and where the current document began.
@@ -48,7 +55,10 @@ struct FrameCutter {
     var finished: [RawFrame] = []
 
     /// - Parameter shardTokens: a shard ends with the first document end at or after this many tokens.
-    init(type: TokenType, shardTokens: Int) {
+    /// - Parameter rankedVocabulary: the vocabulary size when ids are stored as ranks.
+    init(type: TokenType, shardTokens: Int, rankedVocabulary: Int? = nil) {
+        precondition(rankedVocabulary == nil || type == .u32, "ranks are for u32")
+        self.rankedVocabulary = rankedVocabulary
         self.type = type
         self.shardTokens = shardTokens
         content.reserveCapacity(ShardFormat.frameBytes)
@@ -84,10 +94,15 @@ struct FrameCutter {
         let lastToken: UInt32 =
             type == .u16
             ? UInt32(content.littleEndian(at: last, as: UInt16.self) ?? 0) : content.littleEndian(at: last) ?? 0
-        finished.append(
-            RawFrame(
-                content: content, ends: ends, documentsBefore: documentsBefore, documentStart: firstDocumentStart,
-                previousToken: previousToken, endsShard: endsShard))
+        let frame = RawFrame(
+            content: content, ends: ends, documentsBefore: documentsBefore, documentStart: firstDocumentStart,
+            previousToken: previousToken, endsShard: endsShard, ranks: ranks)
+        if let rankedVocabulary, ranks == nil {
+            waiting.append(frame)
+            if endsShard != nil || waiting.count == RankTable.sampleFrames { finishSample(rankedVocabulary) }
+        } else {
+            finished.append(frame)
+        }
         content = []
         content.reserveCapacity(ShardFormat.frameBytes)
         documentsBefore += ends.count
@@ -98,6 +113,18 @@ struct FrameCutter {
         if endsShard != nil {
             (tokensBefore, documentsBefore, documentStart, firstDocumentStart) = (0, 0, 0, 0)
             previousToken = 0
+            ranks = nil
         }
+    }
+
+    /// Lets the frames go that waited for the table.
+    private mutating func finishSample(_ vocabularySize: Int) {
+        let table = RankTable(waiting, vocabularySize: vocabularySize)
+        ranks = table
+        for var frame in waiting {
+            frame.ranks = table
+            finished.append(frame)
+        }
+        waiting = []
     }
 }

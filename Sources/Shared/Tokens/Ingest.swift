@@ -82,11 +82,11 @@ public struct Ingest {
         for (directory, side) in zip(directories, record.sides) {
             let (shards, leftOut) = try DatasetSink.finishedShards(
                 side.shards, in: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
-                part: recipe.part)
+                part: recipe.part, transform: recipe.transform)
             sinks.append(
                 try DatasetSink(
                     directory: directory, vocabularySize: recipe.vocabularySize, tokenizer: recipe.tokenizer,
-                    shards: shards, leftOut: leftOut, part: recipe.part))
+                    shards: shards, leftOut: leftOut, part: recipe.part, transform: recipe.transform))
         }
         self.sinks = sinks
         self.record = record
@@ -108,6 +108,12 @@ public struct Ingest {
                 most >= recipe.minimumTokens ?? 1,
                 "--max-tokens \(most): expected at least \(recipe.minimumTokens ?? 1)"
                     + (recipe.minimumTokens == nil ? "" : ", which is --min-tokens"))
+        }
+        if let transform = recipe.transform {
+            try require(
+                (65537...1 << 24).contains(recipe.vocabularySize),
+                "--transform \(transform.rawValue) is for vocabularies of 65537 to \(1 << 24) ids, not \(recipe.vocabularySize)"
+            )
         }
         try require(
             recipe.shuffleMemory >= DocumentShuffle.leastMemory,
@@ -206,7 +212,7 @@ public struct Ingest {
                     return { (work: IngestWork) throws -> IngestResult in
                         switch work {
                         case .compress(let side, let frame):
-                            return .compressed(side: side, CompressedFrame(frame, using: compressor))
+                            return .compressed(side: side, CompressedFrame(frame, type: type, using: compressor))
                         case .encode(let batch):
                             guard let encoder else { preconditionFailure("ids are not encoded") }
                             return .encoded(try encoder.encode(batch))
@@ -217,7 +223,7 @@ public struct Ingest {
                     switch result {
                     case .encoded(let batch): try stream.take(batch)
                     case .compressed(let side, let frame):
-                        written += frame.contentBytes / type.byteCount
+                        written += frame.tokens
                         let next = frame.raw.endsShard
                         let leftOut = next?.leftOut(ofSide: side) ?? LeftOut()
                         if try sinks[side].append(frame, leftOut: leftOut), let next {

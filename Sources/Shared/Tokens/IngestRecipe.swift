@@ -28,6 +28,8 @@ public struct IngestRecipe: Sendable, Equatable {
     public var validation: Double?
     public var shardTokens = DatasetWriter.defaultShardTokens
     public var level = DatasetWriter.defaultLevel
+    /// How ids are stored; nil: as they are.
+    public var transform: TokenTransform?
     /// Documents of fewer tokens are left out.
     public var minimumTokens: Int?
     /// Documents of more tokens are left out.
@@ -84,6 +86,7 @@ public struct IngestRecipe: Sendable, Equatable {
                 zip(inputs, sizes).map { ["name": .string($0), "bytes": $1.map(JSON.integer) ?? .null] }),
         ]
         object["part"] = part?.json
+        object["transform"] = transform.map { .string($0.rawValue) }
         object["min_tokens"] = minimumTokens.map(JSON.integer)
         object["max_tokens"] = maximumTokens.map(JSON.integer)
         object["dedup"] = deduplication.map { .string($0.rawValue) }

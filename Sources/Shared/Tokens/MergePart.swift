@@ -106,7 +106,7 @@ struct MergePart: Sendable {
         }
         let manifest = DatasetManifest(
             vocabularySize: head.vocabularySize, tokenizer: head.tokenizer, shards: shards, part: head.part,
-            leftOut: sum)
+            leftOut: sum, transform: head.transform)
         return (manifest, leftOut)
     }
 
@@ -185,7 +185,7 @@ extension DatasetManifest {
     fileprivate func requireSame(
         as other: DatasetManifest, _ name: String, _ otherName: String, comparingParts: Bool = true
     ) throws(Fault) {
-        if vocabularySize == other.vocabularySize && tokenizer == other.tokenizer
+        if vocabularySize == other.vocabularySize && tokenizer == other.tokenizer && transform == other.transform
             && (!comparingParts || part == other.part)
         {
             return
@@ -196,6 +196,7 @@ extension DatasetManifest {
         for (what, mine, theirs) in [
             ("dtype", type.rawValue, other.type.rawValue),
             ("vocabulary size", text(vocabularySize), text(other.vocabularySize)),
+            ("transform", optional(transform?.rawValue), optional(other.transform?.rawValue)),
             ("tokenizer", quoted(left.name), quoted(right.name)),
             ("tokenizer file", optional(left.file.map(quoted)), optional(right.file.map(quoted))),
             ("tokenizer sha256", optional(left.sha256), optional(right.sha256)),

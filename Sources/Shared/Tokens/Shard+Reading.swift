@@ -3,8 +3,7 @@
 public import Bytes
 
 extension Shard {
-    /// The content of frame `k` as stored: little-endian ids of `type`. The content checksum is verified; ids are not
-    /// looked at.
+    /// The ids of frame `k`, little-endian of `type`. The content checksum is verified; ids are not looked at, ranks are.
     /// - Parameter decompressor: one per thread.
     /// - Throws: `Fault` (bad data) naming frame and byte.
     public func content(ofFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt8] {
@@ -19,10 +18,20 @@ extension Shard {
                 "bad checksum in \(quoted(name)), frame \(k) at byte \(offsets[k]): "
                     + "expected \(hexadecimal32(checksums[k])), found \(hexadecimal32(stored))")
         }
+        let content: [UInt8]
         do {
-            return try decompressor.decode(frame[...], count: tokenCount(inFrame: k) * type.byteCount)
+            let count = ranks == nil ? tokenCount(inFrame: k) * type.byteCount : Int(rankBytes[k])
+            content = try decompressor.decode(frame[...], count: count)
         } catch {
             throw fault(frame: k, "\(error)")
+        }
+        guard let ranks else { return content }
+        do throws(RankCoder.Failure) {
+            return try ranks.decode(content, count: tokenCount(inFrame: k))
+        } catch {
+            throw fault(
+                frame: k,
+                "byte \(error.byte) of its content: rank \(tokenOffset(ofFrame: k) + error.rank) \(error.reason)")
         }
     }
 
@@ -30,6 +39,7 @@ extension Shard {
     /// - Throws: `Fault` (bad data) naming frame, byte and token.
     public func checkedContent(ofFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt8] {
         let bytes = try content(ofFrame: k, using: decompressor)
+        if ranks != nil { return bytes }
         let isInRange =
             switch type {
             case .u16: vocabularySize >= 65536 || bytes.largest(UInt16.self) < UInt16(vocabularySize)

@@ -27,6 +27,9 @@ public struct Shard: Sendable {
     let checksums: [UInt32]
     /// Tokens in the last frame.
     let lastFrameTokens: Int
+    /// What the ranks in the frames stand for, and what each frame decodes to; nil and none where frames hold ids.
+    let ranks: RankCoder?
+    let rankBytes: [UInt32]
     /// Byte offset of the first document end in the file.
     let endsOffset: Int
 
@@ -49,8 +52,11 @@ public struct Shard: Sendable {
         }
         let type = TokenType(vocabularySize: vocabularySize)
         let seek = try SeekTable(file)
-        let layout = try TokenLayout(seek, type: type, name: path)
-        let index = try ShardIndex(file, at: layout.offsets[layout.offsets.count - 1], end: seek.offset)
+        let index = try ShardIndex(
+            file, at: seek.entries.dropLast().reduce(0) { $0 + Int($1.compressed) }, end: seek.offset,
+            vocabularySize: vocabularySize)
+        let layout = try TokenLayout(
+            seek, type: type, rankedTokens: index.ranks == nil ? nil : index.tokenCount, name: path)
         try index.check(layout, type: type, vocabularySize: vocabularySize, name: path)
         if let expected {
             for (what, stated, found) in [
@@ -69,6 +75,8 @@ public struct Shard: Sendable {
         offsets = layout.offsets
         checksums = layout.checksums
         lastFrameTokens = layout.lastFrameTokens
+        ranks = index.ranks
+        rankBytes = layout.rankBytes
         endsOffset = index.endsOffset
     }
 
@@ -102,18 +110,35 @@ struct TokenLayout {
     let checksums: [UInt32]
     let lastFrameTokens: Int
     let tokenCount: Int
+    /// Content of each frame of ranks.
+    let rankBytes: [UInt32]
 
-    init(_ seek: SeekTable, type: TokenType, name: String) throws(Fault) {
+    /// - Parameter rankedTokens: tokens of a shard of ranks, by its index; nil for one of ids.
+    init(_ seek: SeekTable, type: TokenType, rankedTokens: Int?, name: String) throws(Fault) {
         var offsets = [0]
         var checksums: [UInt32] = []
         var last = 0
         let count = seek.entries.count - 1
         for (k, entry) in seek.entries.prefix(count).enumerated() {
             let content = Int(entry.decompressed)
-            let isValid =
+            var isValid =
                 k < count - 1
                 ? content == ShardFormat.frameBytes
                 : (1...ShardFormat.frameBytes).contains(content) && content % type.byteCount == 0
+            if let rankedTokens {
+                // All frames but the last are full; how many tokens the last one has follows from the sum.
+                let tokens = k < count - 1 ? type.tokensPerFrame : rankedTokens - k * type.tokensPerFrame
+                isValid = (1...type.tokensPerFrame).contains(tokens)
+                if isValid { isValid = (tokens...tokens * RankCoder.maximumBytes).contains(content) }
+                if !isValid {
+                    throw .badData(
+                        name, byte: seek.byteOffset(ofEntry: k),
+                        "\(content) bytes of ranks in frame \(k) do not fit \(rankedTokens) tokens in \(count) frames")
+                }
+                last = tokens
+            } else {
+                last = content / type.byteCount
+            }
             if !isValid {
                 throw .badData(
                     name, byte: seek.byteOffset(ofEntry: k),
@@ -128,8 +153,8 @@ struct TokenLayout {
             }
             offsets.append(offsets[k] + Int(entry.compressed))
             checksums.append(entry.checksum)
-            last = content / type.byteCount
         }
+        rankBytes = rankedTokens == nil ? [] : seek.entries.prefix(count).map(\.decompressed)
         self.offsets = offsets
         self.checksums = checksums
         lastFrameTokens = last

@@ -10,6 +10,10 @@ enum ShardFormat {
     static let indexMagic: UInt32 = 0x184D_2A50
     static let indexName = Array("MRIX".utf8)
     static let indexVersion: UInt32 = 1
+    /// Of a shard whose frames hold ranks; a rank table follows the header.
+    static let rankIndexVersion: UInt32 = 2
+    /// Ids in a rank table: those of one and two bytes.
+    static let maximumRankTable = 1 << 14
     static let indexHeaderBytes = 32
     static let frameEntryBytes = 24
     static let seekTableMagic: UInt32 = 0x184D_2A5E

@@ -86,12 +86,16 @@ struct ShardIndex {
     let tokenCount: Int
     let documentCount: Int
     let frames: [FrameEntry]
+    /// Of a shard of ranks.
+    let ranks: RankCoder?
+    /// Where the frame table begins in the file.
+    let frameTableOffset: Int
     /// Where the payload begins in the file.
     let payloadOffset: Int
     let endsOffset: Int
 
     /// - Parameter start, end: the bytes that the seek table gives to the index.
-    init(_ file: any RangedSource, at start: Int, end: Int) throws(Fault) {
+    init(_ file: any RangedSource, at start: Int, end: Int, vocabularySize: Int) throws(Fault) {
         let minimum = 8 + ShardFormat.indexHeaderBytes + 4
         if end - start < minimum {
             throw .badData(
@@ -113,7 +117,11 @@ struct ShardIndex {
         if Array(head[8..<12]) != ShardFormat.indexName {
             throw fault(payload, "index name", "'MRIX'", quoted(String(decoding: head[8..<12], as: UTF8.self)))
         }
-        if u32(12) != ShardFormat.indexVersion { throw fault(payload + 4, "index version", 1, u32(12)) }
+        let isRanked = u32(12) == ShardFormat.rankIndexVersion
+        if !isRanked && u32(12) != ShardFormat.indexVersion {
+            throw fault(payload + 4, "index version", "1 or 2", u32(12))
+        }
+        let rankBytes = isRanked ? try ShardIndex.rankTable(file, at: payload, end: end, vocabularySize) : []
         bytesPerToken = Int(u32(16))
         let count = Int(u32(20))
         guard let tokens = Int(exactly: head.littleEndian(at: 24, as: UInt64.self) ?? 0),
@@ -121,20 +129,33 @@ struct ShardIndex {
         else { throw .badData(file.name, byte: payload + 16, "counts in the index leave 63 bits") }
         let tableBytes = count * ShardFormat.frameEntryBytes
         let (endsBytes, overflow) = documents.multipliedReportingOverflow(by: 4)
-        let rest = end - start - minimum - tableBytes
+        let rest = end - start - minimum - rankBytes.count - tableBytes
         if rest < 0 || overflow || endsBytes != rest {
             throw .badData(
                 file.name, byte: payload + 12,
                 "an index of \(count) frames and \(documents) documents does not fill its \(end - start - 8) bytes")
         }
-        let table = try file.read(at: payload + ShardFormat.indexHeaderBytes, count: tableBytes)
+        frameTableOffset = payload + ShardFormat.indexHeaderBytes + rankBytes.count
+        let table = try file.read(at: frameTableOffset, count: tableBytes)
         let stored: UInt32 = try file.read(at: end - 4, count: 4).littleEndian(at: 0) ?? 0
-        let found = CRC32C.checksum(table, after: CRC32C.checksum(Array(head[8...])))
+        let found = CRC32C.checksum(
+            table, after: CRC32C.checksum(rankBytes, after: CRC32C.checksum(Array(head[8...]))))
         if stored != found {
             throw Fault(
                 .badData,
                 "bad checksum in \(quoted(file.name)), index at byte \(start): "
                     + "expected \(hexadecimal32(stored)), found \(hexadecimal32(found))")
+        }
+        if isRanked {
+            let ids = [UInt32](littleEndianBytes: rankBytes[4...])
+            guard let coder = RankCoder(table: ids, vocabularySize: vocabularySize) else {
+                throw .badData(
+                    file.name, byte: payload + ShardFormat.indexHeaderBytes + 4,
+                    "expected a rank table of different ids below the vocabulary size \(vocabularySize)")
+            }
+            ranks = coder
+        } else {
+            ranks = nil
         }
         var frames: [FrameEntry] = []
         frames.reserveCapacity(count)
@@ -142,7 +163,7 @@ struct ShardIndex {
             let base = k * ShardFormat.frameEntryBytes
             guard let before = Int(exactly: table.littleEndian(at: base, as: UInt64.self) ?? 0),
                 let begin = Int(exactly: table.littleEndian(at: base + 8, as: UInt64.self) ?? 0)
-            else { throw .badData(file.name, byte: payload + 32 + base, "frame table entry \(k) leaves 63 bits") }
+            else { throw .badData(file.name, byte: frameTableOffset + base, "frame table entry \(k) leaves 63 bits") }
             frames.append(
                 FrameEntry(
                     documentsBefore: before, documentStart: begin,
@@ -153,7 +174,22 @@ struct ShardIndex {
         documentCount = documents
         self.frames = frames
         payloadOffset = payload
-        endsOffset = payload + ShardFormat.indexHeaderBytes + tableBytes
+        endsOffset = frameTableOffset + tableBytes
+    }
+
+    /// The bytes of a rank table: a count and as many ids.
+    private static func rankTable(
+        _ file: any RangedSource, at payload: Int, end: Int, _ vocabularySize: Int
+    ) throws(Fault) -> [UInt8] {
+        let start = payload + ShardFormat.indexHeaderBytes
+        let limit = min(ShardFormat.maximumRankTable, vocabularySize, (end - start - 8) / 4)
+        let stored = try file.read(at: start, count: 4)
+        let count: UInt32 = stored.littleEndian(at: 0) ?? 0
+        if Int(count) > limit {
+            throw .badData(
+                file.name, byte: start, "expected a rank table of at most \(max(0, limit)) ids, found \(count)")
+        }
+        return stored + (try file.read(at: start + 4, count: Int(count) * 4))
     }
 
     /// Checks the index against the seek table's view of the tokens, and its entries against each other.
@@ -189,7 +225,7 @@ struct ShardIndex {
             if k == frames.count - 1 { isValid = isValid && next > frame.documentsBefore }
             if !isValid {
                 throw .badData(
-                    name, byte: payloadOffset + ShardFormat.indexHeaderBytes + k * ShardFormat.frameEntryBytes,
+                    name, byte: frameTableOffset + k * ShardFormat.frameEntryBytes,
                     "entry \(k) of the frame table contradicts its neighbours or the counts")
             }
         }

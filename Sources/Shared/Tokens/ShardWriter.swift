@@ -7,14 +7,18 @@ private import SystemPackage
 /// A compressed frame and what the index will say of it.
 struct CompressedFrame: Sendable {
     var bytes: [UInt8]
+    /// What the bytes decode to, and how many ids that is.
     var contentBytes: Int
+    var tokens: Int
     var raw: RawFrame
 
     /// Compresses `raw`, letting its content go.
-    init(_ raw: RawFrame, using compressor: ZstdCompressor) {
+    init(_ raw: RawFrame, type: TokenType, using compressor: ZstdCompressor) {
         self.raw = raw
-        bytes = compressor.frame(of: raw.content)
-        contentBytes = raw.content.count
+        let content = raw.ranks.map { RankCoder.encode(raw.content, ranks: $0.ranks) } ?? raw.content
+        bytes = compressor.frame(of: content)
+        contentBytes = content.count
+        tokens = raw.content.count / type.byteCount
         self.raw.content = []
     }
 }
@@ -27,6 +31,7 @@ final class ShardWriter {
     private var frameTable: [UInt8] = []
     private var seekTable: [UInt8] = []
     private var ends: [UInt8] = []
+    private var ranks: RankCoder?
     private var tokens = 0
     private var documents = 0
     private var frames = 0
@@ -44,6 +49,7 @@ final class ShardWriter {
         if frames == ShardWriter.maximumFrames {
             throw Fault(.badData, "a document is longer than a shard of \(frames) frames can be")
         }
+        ranks = frame.raw.ranks?.coder
         try write(frame.bytes)
         let storedEnds = frame.raw.ends.littleEndianBytes
         frameTable.append(littleEndian: UInt64(frame.raw.documentsBefore))
@@ -55,7 +61,7 @@ final class ShardWriter {
         seekTable.append(littleEndian: UInt32(frame.contentBytes))
         // The last four bytes of a zstd frame are the checksum of its content.
         seekTable.append(contentsOf: frame.bytes.suffix(4))
-        tokens += frame.contentBytes / type.byteCount
+        tokens += frame.tokens
         documents += frame.raw.ends.count
         frames += 1
     }
@@ -63,11 +69,15 @@ final class ShardWriter {
     /// Writes the tables and publishes the file.
     func finish() throws(Fault) -> ShardRecord {
         var head: [UInt8] = ShardFormat.indexName
-        head.append(littleEndian: ShardFormat.indexVersion)
+        head.append(littleEndian: ranks == nil ? ShardFormat.indexVersion : ShardFormat.rankIndexVersion)
         head.append(littleEndian: UInt32(type.byteCount))
         head.append(littleEndian: UInt32(frames))
         head.append(littleEndian: UInt64(tokens))
         head.append(littleEndian: UInt64(documents))
+        if let ranks {
+            head.append(littleEndian: UInt32(ranks.table.count))
+            head.append(littleEndian: ranks.table)
+        }
         head.append(contentsOf: frameTable)
         let payload = head.count + ends.count + 4
         guard let size = UInt32(exactly: payload) else {
