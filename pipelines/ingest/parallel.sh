@@ -5,7 +5,8 @@
 #
 # Needs tok-shard and `parallel` (Debian: parallel). JOBS says how many parts run at once (default: all cores);
 # PARALLEL='--sshloginfile hosts' in the environment spreads them over machines that share the file system. Run it again after a
-# failure: finished parts stay, unfinished ones go on where they stopped.
+# failure: finished parts stay, unfinished ones go on where they stopped. What is left out (--dedup, --min-tokens, --max-tokens) is
+# added up by the merge; --dedup and --shuffle see one part each.
 set -euo pipefail
 output=${1:?OUTPUT} parts=${2:?PARTS}
 shift 2

@@ -22,6 +22,8 @@ public final class TokenSource: Sendable {
     private let masks = Monitor<[LossMaskManifest]?>(nil)
 
     private static let openShards = 64
+    /// A shard of ranks holds about 200 KiB of tables.
+    private static let openRankedShards = 16
 
     /// - Throws: `Fault` (bad data) when there is nothing to read or datasets do not fit together.
     public init(_ datasets: [Dataset]) throws(Fault) {
@@ -53,7 +55,9 @@ public final class TokenSource: Sendable {
         tokenCount = total
         self.shardTokens = shardTokens
         self.origins = origins
-        open = Monitor(RecentValues(capacity: TokenSource.openShards))
+        let isRanked = datasets.contains { $0.manifest.transform == .rank }
+        open = Monitor(
+            RecentValues(capacity: isRanked ? TokenSource.openRankedShards : TokenSource.openShards))
         openMasks = Monitor(RecentValues(capacity: TokenSource.openShards))
     }
 

@@ -8,24 +8,31 @@ public struct RankCoder: Sendable {
     public let vocabularySize: Int
     /// The table's ids, rising: how many of them lie below an id says the rank of one that is not in the table.
     private let sorted: [UInt32]
-    /// For every 16th id that is not in the table, how many of the table's lie below it.
-    private let belowRest: [UInt32]
+    /// For every so many-th id that is not in the table, how many of the table's lie below it: at most 65,536 numbers.
+    private let belowRest: [UInt16]
+    private let restShift: Int
 
     /// The most bytes that a rank takes.
     public static let maximumBytes = 5
 
-    /// nil unless all ids of `table` differ and are below `vocabularySize`, 1 … 2^32.
+    /// The most ids of a table.
+    public static let maximumTable = 65_535
+
+    /// nil unless the ids of `table`, at most `maximumTable`, differ and are below `vocabularySize`, 1 … 2^32.
     public init?(table: [UInt32], vocabularySize: Int) {
         let sorted = table.sorted()
         for index in sorted.indices.dropFirst() where sorted[index] == sorted[index - 1] { return nil }
         if let last = sorted.last, Int(last) >= vocabularySize { return nil }
         self.table = table
         self.sorted = sorted
-        var belowRest: [UInt32] = []
+        if table.count > RankCoder.maximumTable { return nil }
+        var belowRest: [UInt16] = []
         var below = 0
-        for rest in stride(from: 0, to: vocabularySize - table.count, by: RankCoder.restStep) {
+        // A few steps on average from the number to the answer, and 64 to 128 KiB.
+        restShift = max(2, Int.bitWidth - (vocabularySize >> 16).leadingZeroBitCount)
+        for rest in stride(from: 0, to: vocabularySize - table.count, by: 1 << restShift) {
             while below < sorted.count && Int(sorted[below]) - below <= rest { below += 1 }
-            belowRest.append(UInt32(below))
+            belowRest.append(UInt16(below))
         }
         self.belowRest = belowRest
         self.vocabularySize = vocabularySize
@@ -171,10 +178,8 @@ public struct RankCoder: Sendable {
     private func id(ofRest rest: Int) -> UInt32 {
         // `sorted[j] - j` others lie below the table's j-th id: the answer is `rest` and the number of those with at most
         // `rest` others below them.
-        var below = Int(belowRest[rest / RankCoder.restStep])
+        var below = Int(belowRest[rest >> restShift])
         while below < sorted.count && Int(sorted[below]) - below <= rest { below += 1 }
         return UInt32(truncatingIfNeeded: rest + below)
     }
-
-    private static let restStep = 16
 }
