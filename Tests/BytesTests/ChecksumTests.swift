@@ -14,12 +14,24 @@ import Testing
         #expect(CRC32C.checksum([]) == 0)
     }
 
-    /// Long inputs go in lanes; the tables do not.
+    /// Long inputs go in lanes or are folded; the tables do neither.
     @Test func crc32cInLanesIsThatOfTheTables() {
         let bytes = (0..<10_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 3) }
-        for count in [1535, 1536, 1537, 3071, 3072, 4096, 4607, 9999, 10_000] {
+        for count in Array(240...600) + [1023, 1535, 1536, 1537, 3071, 3072, 4096, 4607, 9999, 10_000] {
             let part = Array(bytes[..<count])
-            #expect(CRC32C.checksum(part, after: 77) == part.withRawSpan { CRC32C.tableChecksum($0, after: 77) })
+            let expected = part.withRawSpan { CRC32C.tableChecksum($0, after: 77) }
+            #expect(CRC32C.checksum(part, after: 77) == expected)
+            #expect(CRC32C.checksumInLanes(part, after: 77) == expected)
+        }
+    }
+
+    @Test func checksumsOfPartsCombine() {
+        let bytes = (0..<9_000).map { UInt8(truncatingIfNeeded: $0 &* $0 >> 2) }
+        for count in [0, 1, 3, 64, 255, 4096, 5000] {
+            let first = CRC32C.checksum(Array(bytes[..<(9_000 - count)]))
+            let second = CRC32C.checksum(Array(bytes[(9_000 - count)...]))
+            #expect(CRC32C.combine(first, second, secondCount: count) == CRC32C.checksum(bytes))
+            #expect(CRC32CJoint(secondCount: count).combine(first, second) == CRC32C.checksum(bytes))
         }
     }
 

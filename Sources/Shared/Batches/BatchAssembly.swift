@@ -92,6 +92,18 @@ struct BatchShape: Sendable {
     var slots: [Int]?
     /// Sources of the run.
     var sourceCount: Int
+    /// Of what stands before a row of ids and that row.
+    private let rowJoint: CRC32CJoint
+
+    init(
+        rows: Int, length: Int, type: TokenType, endOfDocument: UInt32?, crossDocument: Bool, hasMask: Bool,
+        slots: [Int]?, sourceCount: Int
+    ) {
+        (self.rows, self.length, self.type, self.endOfDocument) = (rows, length, type, endOfDocument)
+        (self.crossDocument, self.hasMask, self.slots) = (crossDocument, hasMask, slots)
+        self.sourceCount = sourceCount
+        rowJoint = CRC32CJoint(secondCount: length * type.byteCount)
+    }
 
     /// - Parameters:
     ///   - lanes: of the whole batch; a multiple of `world` or 1.
@@ -161,21 +173,35 @@ struct BatchShape: Sendable {
         bytes.append(littleEndian: UInt32(length))
         bytes.append(carriesMask ? 1 : 0)
         let fill = idBytes(endOfDocument ?? 0)
-        for (block, row) in blocks {
+        var checksum = CRC32C.checksum(bytes)
+        if let (block, row) = blocks.first { block.prefetchTokens(ofRow: row) }
+        for index in blocks.indices {
+            // Rows lie anywhere in a window that no cache of a core holds.
+            if index + 1 < blocks.endIndex { blocks[index + 1].block.prefetchTokens(ofRow: blocks[index + 1].row) }
+            let (block, row) = blocks[index]
             let first = bytes.count
             block.appendTokens(ofRow: row, shift: 1, to: &bytes)
             putDocumentStarts(block, row, at: first, in: &bytes)
             pad(&bytes, from: first, fill)
+            checksum = CRC32C.checksum(bytes, in: first..<bytes.count, after: checksum)
         }
+        var first = bytes.count
         pad(&bytes, rows: rows - blocks.count, fill)
+        checksum = CRC32C.checksum(bytes, in: first..<bytes.count, after: checksum)
         var result = AssembledBatch(body: BatchBody(bytes: [], checksum: 0))
+        result.rowChecksums.reserveCapacity(blocks.count)
         for (block, row) in blocks {
-            let first = bytes.count
+            first = bytes.count
             block.appendTokens(ofRow: row, shift: 0, to: &bytes)
-            result.rowChecksums.append(CRC32C.checksum(bytes, in: first..<bytes.count))
-            result.realPositions += (bytes.count - first) / width
+            let end = bytes.count
+            let targets = CRC32C.checksum(bytes, in: first..<end)
+            result.rowChecksums.append(targets)
+            result.realPositions += (end - first) / width
             pad(&bytes, from: first, fill)
+            // What is known of the row is known of the body.
+            checksum = rowJoint.combine(checksum, CRC32C.checksum(bytes, in: end..<bytes.count, after: targets))
         }
+        first = bytes.count
         pad(&bytes, rows: rows - blocks.count, fill)
         for (index, (block, row)) in blocks.enumerated() {
             let count = bytes.count
@@ -185,7 +211,8 @@ struct BatchShape: Sendable {
         }
         for _ in blocks.count..<rows { bytes.append(littleEndian: UInt32(0)) }
         if carriesMask { appendLossMask(blocks, to: &bytes) }
-        result.body = BatchBody(bytes: bytes)
+        checksum = CRC32C.checksum(bytes, in: first..<bytes.count, after: checksum)
+        result.body = BatchBody(bytes: bytes, checksum: checksum)
         return result
     }
 

@@ -112,30 +112,25 @@ struct BlockReader: Sendable {
     private func tokens(
         _ range: Range<Int>, of shard: Shard, using decompressor: ZstdDecompressor
     ) throws(Fault) -> [UInt8] {
-        let perFrame = shard.type.tokensPerFrame
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity((range.count + 1) * shard.type.byteCount)
+        let (perFrame, width) = (shard.type.tokensPerFrame, shard.type.byteCount)
         let first = range.lowerBound / perFrame
-        if range.lowerBound % perFrame == 0 {
-            let previous = shard.frameEntry(first).previousToken
-            switch shard.type {
-            case .u16: bytes.append(littleEndian: UInt16(truncatingIfNeeded: previous))
-            case .u32: bytes.append(littleEndian: previous)
+        return try [UInt8](capacity: (range.count + 1) * width) { (bytes: inout OutputSpan<UInt8>) throws(Fault) in
+            if range.lowerBound % perFrame == 0 {
+                let previous = shard.frameEntry(first).previousToken
+                for byte in 0..<width { bytes.append(UInt8(truncatingIfNeeded: previous >> UInt32(8 * byte))) }
+            }
+            for frame in first...(range.upperBound - 1) / perFrame {
+                let base = shard.tokenOffset(ofFrame: frame)
+                let low = max(0, range.lowerBound - 1 - base)
+                let high = min(shard.tokenCount(inFrame: frame), range.upperBound - base)
+                if low == 0, high == shard.tokenCount(inFrame: frame) {
+                    try shard.appendCheckedContent(ofFrame: frame, to: &bytes, using: decompressor)
+                } else {
+                    let content = try shard.checkedContent(ofFrame: frame, using: decompressor)
+                    bytes.append(content[low * width..<high * width])
+                }
             }
         }
-        for frame in first...(range.upperBound - 1) / perFrame {
-            let base = shard.tokenOffset(ofFrame: frame)
-            let low = max(0, range.lowerBound - 1 - base)
-            let high = min(shard.tokenCount(inFrame: frame), range.upperBound - base)
-            let width = shard.type.byteCount
-            let content = try shard.checkedContent(ofFrame: frame, using: decompressor)
-            if low == 0, high * width == content.count {
-                bytes.append(contentsOf: content)
-            } else {
-                bytes.append(contentsOf: content[low * width..<high * width])
-            }
-        }
-        return bytes
     }
 }
 

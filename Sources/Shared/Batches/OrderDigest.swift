@@ -20,8 +20,9 @@ public struct OrderDigest: Sendable, Hashable, CustomStringConvertible {
 
     /// One more row, known by the CRC-32C of its real targets and segment ends.
     public mutating func append(rowChecksum: UInt32) {
-        var input = bytes
-        input.append(littleEndian: rowChecksum)
-        bytes = Array(Digest.of(input).bytes.prefix(16))
+        bytes.append(littleEndian: rowChecksum)
+        let digest = Digest.of(bytes).bytes
+        for index in 0..<16 { bytes[index] = digest[index] }
+        bytes.removeLast(4)
     }
 }

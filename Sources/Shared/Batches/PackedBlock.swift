@@ -100,22 +100,33 @@ final class PackedBlock: Sendable {
         return count
     }
 
-    /// Appends a row's targets, or the tokens before them.
-    /// - Parameter shift: 0 for targets, 1 for the tokens before them.
-    func appendTokens(ofRow row: Int, shift: Int, to bytes: inout [UInt8]) {
+    /// Asks for a row's tokens to be brought near; returns at once.
+    func prefetchTokens(ofRow row: Int) {
+        forEachStretch(ofRow: row) { tokens.prefetch($0 * width..<($1 + 1) * width) }
+    }
+
+    /// Calls `body` with the start and end of each run of pieces that are neighbours in the shard.
+    private func forEachStretch(ofRow row: Int, _ body: (Int, Int) -> Void) {
         var index = Int(firstPieces[row])
         let end = Int(firstPieces[row + 1])
         while index < end {
             let first = pieces[index].start
             var last = pieces[index].end
             index += 1
-            // Neighbours in the shard are copied as one.
             while index < end, pieces[index].start == last {
                 last = pieces[index].end
                 index += 1
             }
-            let (low, high) = (first + 1 - shift, last + 1 - shift)
-            bytes.append(contentsOf: tokens[low * width..<high * width])
+            body(first, last)
+        }
+    }
+
+    /// Appends a row's targets, or the tokens before them.
+    /// - Parameter shift: 0 for targets, 1 for the tokens before them.
+    func appendTokens(ofRow row: Int, shift: Int, to bytes: inout [UInt8]) {
+        // Neighbours are copied as one.
+        forEachStretch(ofRow: row) { first, last in
+            bytes.append(contentsOf: tokens[(first + 1 - shift) * width..<(last + 1 - shift) * width])
         }
     }
 }

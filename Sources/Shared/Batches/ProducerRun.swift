@@ -30,7 +30,7 @@ struct ProducerRun {
             crossDocument: head.crossDocument, hasMask: producer.recipe.mask != .all,
             slots: BatchShape.slots(rows: producer.rows, rank: head.rank, world: head.world, lanes: head.lanes),
             sourceCount: producer.sources.count)
-        chunkBatches = max(1, (1 << 16) / (producer.rows * head.length))
+        chunkBatches = max(1, (1 << 17) / (producer.rows * head.length))
         cursor = producer.start
         sources = zip(producer.settings, cursor.places).map { SourceRun($0, at: $1, pool: pool) }
     }

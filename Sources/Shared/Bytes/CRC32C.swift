@@ -31,6 +31,13 @@ public enum CRC32C {
         return unsafe bytes.withUnsafeBytes { unsafe mr_crc32c(previous, $0.baseAddress, $0.count) }
     }
 
+    /// The same without carry-less products, which not every processor with the instruction has.
+    package static func checksumInLanes(_ bytes: [UInt8], after previous: UInt32) -> UInt32 {
+        if !hasInstruction { return checksum(bytes, after: previous) }
+        // SAFETY: as above.
+        return unsafe bytes.withUnsafeBytes { unsafe mr_crc32c_lanes(previous, $0.baseAddress, $0.count) }
+    }
+
     /// The same without the instruction; also its oracle.
     package static func tableChecksum(_ bytes: RawSpan, after previous: UInt32 = 0) -> UInt32 {
         // SAFETY: all offsets below stay under `count`; table indices are bytes plus a slice offset under 2048.
@@ -76,25 +83,60 @@ public enum CRC32C {
     /// before the few bytes that precede them are known. Appending n bytes multiplies the first CRC by x^(8n) modulo
     /// the polynomial (Adler's crc32_combine in zlib). O(log n).
     public static func combine(_ first: UInt32, _ second: UInt32, secondCount: Int) -> UInt32 {
-        var result = first
-        var power: UInt32 = 1 << 23  // x^8: bit 31 − k stands for x^k, as everywhere in a reflected CRC
-        var count = secondCount
-        while count > 0 {
-            if count & 1 == 1 { result = multiply(power, result) }
-            power = multiply(power, power)
-            count >>= 1
-        }
-        return result ^ second
+        moved(first, past: secondCount) ^ second
     }
+
+    fileprivate static func moved(_ checksum: UInt32, past byteCount: Int) -> UInt32 {
+        var result = checksum
+        var count = byteCount
+        while count > 0 {
+            result = multiply(powers[count.trailingZeroBitCount], result)
+            count &= count - 1
+        }
+        return result
+    }
+
+    /// x^(8 · 2^k): bit 31 − k stands for x^k, as everywhere in a reflected CRC.
+    private static let powers: [UInt32] = {
+        var powers: [UInt32] = [1 << 23]
+        while powers.count < Int.bitWidth {
+            powers.append(multiply(powers[powers.count - 1], powers[powers.count - 1]))
+        }
+        return powers
+    }()
 
     /// The product of two polynomials over GF(2), modulo the CRC's.
     private static func multiply(_ left: UInt32, _ right: UInt32) -> UInt32 {
         var product: UInt32 = 0
         var shifted = right
         for bit in stride(from: 31, through: 0, by: -1) {
-            if left >> bit & 1 == 1 { product ^= shifted }
-            shifted = shifted & 1 == 1 ? shifted >> 1 ^ 0x82F6_3B78 : shifted >> 1
+            product ^= shifted & (0 &- (left >> bit & 1))
+            shifted = shifted >> 1 ^ 0x82F6_3B78 & (0 &- (shifted & 1))
         }
         return product
+    }
+}
+
+/// `CRC32C.combine` for many second parts of one length: four look-ups each.
+public struct CRC32CJoint: Sendable {
+    /// What each byte of a CRC has become behind `secondCount` bytes.
+    private let table: [UInt32]
+
+    /// - Parameter secondCount: bytes of every second part.
+    public init(secondCount: Int) {
+        var table = [UInt32](repeating: 0, count: 4 * 256)
+        for bit in 0..<32 {
+            let moved = CRC32C.moved(1 << UInt32(bit), past: secondCount)
+            let first = bit / 8 * 256
+            for value in 1 << (bit % 8)..<2 << (bit % 8) {
+                table[first + value] = table[first + value - (1 << (bit % 8))] ^ moved
+            }
+        }
+        self.table = table
+    }
+
+    public func combine(_ first: UInt32, _ second: UInt32) -> UInt32 {
+        table[Int(first & 255)] ^ table[256 + Int(first >> 8 & 255)] ^ table[512 + Int(first >> 16 & 255)]
+            ^ table[768 + Int(first >> 24)] ^ second
     }
 }

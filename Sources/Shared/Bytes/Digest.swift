@@ -51,7 +51,10 @@ public struct DigestHasher: Sendable {
         unsafe bytes.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
     }
 
-    public func finish() -> Digest { Digest(bytes: Array(hash.finalize())) }
+    public func finish() -> Digest {
+        // SAFETY: the digest's bytes are copied inside the call.
+        unsafe hash.finalize().withUnsafeBytes { unsafe Digest(bytes: [UInt8]($0)) }
+    }
 }
 
 /// Lower-case hexadecimal, two digits a byte.

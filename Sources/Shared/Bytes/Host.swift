@@ -1,5 +1,7 @@
 // What the machine is: the facts that run.json records and that defaults are derived from.
 
+private import CKernels
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -9,6 +11,12 @@
 #endif
 
 public enum Host {
+    /// Keeps memory that is freed for what is allocated next. For a tool that makes and drops buffers of some hundred
+    /// kilobytes all the time: glibc would give each of them back to the system, which clears it before it comes again.
+    public static func keepFreedMemory() {
+        mr_keep_freed_memory()
+    }
+
     /// CPUs that this process may run on.
     public static var processors: Int {
         #if os(Linux)

@@ -5,8 +5,8 @@
 /// A reader of JSON values from a source, in order. After an error it must not be used again.
 public struct JSONReader {
     private let source: any ByteSource
-    private var buffer: [UInt8] = []
-    private var position = 0
+    var buffer: [UInt8] = []
+    private(set) var position = 0
     /// Byte of `buffer[0]` in the source.
     private var base: Int
     private var isExhausted = false
@@ -37,7 +37,7 @@ public struct JSONReader {
     }
 
     /// Gets more bytes behind those not yet read. False at the end.
-    private mutating func fill() throws(Fault) -> Bool {
+    mutating func fill() throws(Fault) -> Bool {
         if isExhausted { return false }
         let more = try source.read(upTo: JSONReader.pieceBytes)
         if more.isEmpty {
@@ -52,6 +52,18 @@ public struct JSONReader {
         base += position
         position = 0
         return true
+    }
+
+    /// Bytes in the buffer that have not been read.
+    var available: Int { buffer.count - position }
+
+    /// Whether another object may be opened.
+    var hasRoom: Bool { isFirst.count <= JSON.maximumDepth }
+
+    /// Goes on at another place in the buffer.
+    mutating func pass(to position: Int, lines: Int) {
+        self.position = position
+        line += lines
     }
 
     private mutating func peek() throws(Fault) -> UInt8? {

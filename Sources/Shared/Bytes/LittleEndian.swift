@@ -1,5 +1,7 @@
 // Little-endian fields in and out of byte arrays, bounds-checked; every format of ours is little-endian.
 
+private import CKernels
+
 #if _endian(big)
     #error("the formats are little-endian and are copied as they lie in memory")
 #endif
@@ -25,21 +27,6 @@ extension [UInt8] {
         guard offset >= 0, offset <= count - size else { return nil }
         // SAFETY: offset + size ≤ count, checked above; the load is unaligned.
         return unsafe withUnsafeBytes { unsafe $0.loadUnaligned(fromByteOffset: offset, as: Integer.self) }
-    }
-
-    /// The largest of the integers that these bytes are, 0 of none; a remainder shorter than one is left out.
-    @inlinable
-    public func largest<Integer: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(_: Integer.Type) -> Integer {
-        // SAFETY: every load lies inside the array; loads are unaligned.
-        unsafe withUnsafeBytes { buffer in
-            var largest: Integer = 0
-            for index in 0..<buffer.count / MemoryLayout<Integer>.size {
-                let value = unsafe buffer.loadUnaligned(
-                    fromByteOffset: index * MemoryLayout<Integer>.size, as: Integer.self)
-                largest = Swift.max(largest, value)
-            }
-            return largest
-        }
     }
 
     /// `count` integers from `offset`, or nil when they would end after the array.
@@ -74,5 +61,33 @@ extension Array where Element: FixedWidthInteger & BitwiseCopyable {
         var bytes: [UInt8] = []
         bytes.append(littleEndian: self)
         return bytes
+    }
+}
+
+extension OutputSpan<UInt8> {
+    /// Appends `bytes`, for which there must be room.
+    public mutating func append(_ bytes: ArraySlice<UInt8>) {
+        precondition(bytes.count <= freeCapacity, "\(bytes.count) bytes in room for \(freeCapacity)")
+        // SAFETY: exactly the bytes' count is written behind the initialized ones, inside the buffer.
+        unsafe withUnsafeMutableBufferPointer { buffer, initialized in
+            unsafe bytes.withUnsafeBytes { source in
+                if let from = source.baseAddress, let to = buffer.baseAddress {
+                    unsafe UnsafeMutableRawPointer(to + initialized).copyMemory(from: from, byteCount: source.count)
+                }
+            }
+            initialized += bytes.count
+        }
+    }
+
+    /// The largest of the unsigned integers of `width` bytes (2 or 4) that the bytes from `first` on are, 0 of none; a
+    /// remainder shorter than one is left out.
+    public func largest(from first: Int, width: Int) -> UInt32 {
+        precondition(first >= 0 && first <= count, "byte \(first) of \(count)")
+        precondition(width == 2 || width == 4, "integers of \(width) bytes")
+        // SAFETY: the loop reads (count - first) / width integers from `first`, all inside the span.
+        return unsafe span.withUnsafeBytes { buffer in
+            guard let base = buffer.baseAddress else { return 0 }
+            return unsafe mr_largest(base + first, (buffer.count - first) / width, Int32(width))
+        }
     }
 }

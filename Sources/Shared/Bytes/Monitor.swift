@@ -37,20 +37,20 @@ public final class Monitor<State>: @unchecked Sendable {
     /// Changes the state and wakes every waiter to look again.
     public func update<Result>(_ body: (inout State) throws -> Result) rethrows -> Result {
         unsafe pthread_mutex_lock(mutex)
-        defer {
-            unsafe pthread_cond_broadcast(condition)
-            unsafe pthread_mutex_unlock(mutex)
-        }
+        defer { unlockAndWake() }
         return try body(&state)
+    }
+
+    /// In this order: whoever is woken needs the lock, and would go to sleep again at once.
+    private func unlockAndWake() {
+        unsafe pthread_mutex_unlock(mutex)
+        unsafe pthread_cond_broadcast(condition)
     }
 
     /// Blocks until `body` gives a result; it is asked again after every update.
     public func wait<Result>(for body: (inout State) -> Result?) -> Result {
         unsafe pthread_mutex_lock(mutex)
-        defer {
-            unsafe pthread_cond_broadcast(condition)
-            unsafe pthread_mutex_unlock(mutex)
-        }
+        defer { unlockAndWake() }
         while true {
             if let result = body(&state) { return result }
             unsafe pthread_cond_wait(condition, mutex)

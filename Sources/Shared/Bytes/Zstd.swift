@@ -57,28 +57,40 @@ public final class ZstdDecompressor {
     /// The content of one frame, which must be exactly `count` bytes and carry a checksum. Output never exceeds
     /// `count`, whatever the frame says.
     public func decode(_ frame: ArraySlice<UInt8>, count: Int) throws(Failure) -> [UInt8] {
-        // Frame header descriptor (RFC 8878, 3.1.1.1.1): bit 2 says that a content checksum follows the blocks.
-        guard frame.count >= 5, Array(frame.prefix(4)) == [0x28, 0xb5, 0x2f, 0xfd] else {
-            throw Failure(description: "not a zstd frame")
+        try [UInt8](capacity: count) { (output: inout OutputSpan<UInt8>) throws(Failure) in
+            try decode(frame, count: count, to: &output)
         }
-        guard frame[frame.startIndex + 4] & 4 != 0 else { throw Failure(description: "zstd frame without a checksum") }
+    }
+
+    /// The same behind what `output` holds, which has room for `count` bytes more: no copy is made of the content.
+    public func decode(
+        _ frame: ArraySlice<UInt8>, count: Int, to output: inout OutputSpan<UInt8>
+    ) throws(Failure) {
+        precondition(count <= output.freeCapacity, "\(count) bytes of a frame in room for \(output.freeCapacity)")
+        // Frame header descriptor (RFC 8878, 3.1.1.1.1): bit 2 says that a content checksum follows the blocks.
+        let start = frame.startIndex
+        guard frame.count >= 5, frame[start] == 0x28, frame[start + 1] == 0xb5, frame[start + 2] == 0x2f,
+            frame[start + 3] == 0xfd
+        else { throw Failure(description: "not a zstd frame") }
+        guard frame[start + 4] & 4 != 0 else { throw Failure(description: "zstd frame without a checksum") }
         var failure: Failure?
-        // SAFETY: libzstd writes at most `count` bytes into the buffer of that size and returns how many.
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+        // SAFETY: libzstd writes at most `count` bytes, which lie behind the initialized ones and inside the buffer, and
+        // returns how many.
+        unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
             unsafe frame.withUnsafeBytes { source in
                 let result = unsafe ZSTD_decompressDCtx(
-                    context, buffer.baseAddress, count, source.baseAddress, source.count)
+                    context, buffer.baseAddress.map { unsafe $0 + initialized }, count, source.baseAddress,
+                    source.count)
                 if ZSTD_isError(result) != 0 {
                     failure = Failure(description: unsafe String(cString: ZSTD_getErrorName(result)))
                 } else if result != count {
                     failure = Failure(description: "expected \(count) bytes of content, found \(result)")
                 } else {
-                    initialized = result
+                    initialized += result
                 }
             }
         }
         if let failure { throw failure }
-        return bytes
     }
 
     /// The sizes of the frame that `bytes` begin with, by its own headers, without decoding it: nil when it is no zstd frame,

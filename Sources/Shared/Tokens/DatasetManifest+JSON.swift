@@ -37,18 +37,13 @@ extension DatasetManifest {
         precondition(whole.hasSuffix(empty), "the list of shards comes last")
         let buffer = BufferedSink(sink)
         try buffer.write(String(whole.dropLast(empty.count)) + "[")
-        for (index, shard) in shards.enumerated() {
-            try buffer.write(
-                (index > 0 ? ",\n" : "\n") + """
-                        {
-                          "name": \(JSON.string(shard.name).compact),
-                          "tokens": \(shard.tokens),
-                          "documents": \(shard.documents),
-                          "frames": \(shard.frames),
-                          "bytes": \(shard.bytes),
-                          "sha256": "\(shard.sha256)"
-                        }
-                    """)
+        var text: [UInt8] = []
+        for index in shards.indices {
+            text.append(index > 0 ? ",\n    {\n" : "\n    {\n")
+            shards.appendMembers(of: index, indent: "      ", to: &text)
+            text.append("    }")
+            try buffer.write(text)
+            text.removeAll(keepingCapacity: true)
         }
         try buffer.write(shards.isEmpty ? "]\n}\n" : "\n  ]\n}\n")
         try buffer.flush()
@@ -58,6 +53,26 @@ extension DatasetManifest {
     /// - Parameter leftOut: what is counted with that shard.
     public func sidecar(_ shard: ShardRecord, leftOut: LeftOut = LeftOut()) -> JSON {
         head(DatasetManifest.sidecarFormat, leftOut: leftOut).merging(["shard": shard.json])
+    }
+
+    /// The texts of all sidecars, in order, as `sidecar` would have them.
+    /// - Parameter leftOut: what is counted with a shard, where that is something.
+    func forEachSidecarText(leftOut: [Int: LeftOut], _ body: (Int, [UInt8]) throws -> Void) rethrows {
+        func beginning(_ leftOut: LeftOut) -> String {
+            let whole = head(DatasetManifest.sidecarFormat, leftOut: leftOut).merging(["shard": [:]]).pretty
+            let empty = "{}\n}\n"
+            precondition(whole.hasSuffix(empty), "the shard comes last")
+            return String(whole.dropLast(empty.count)) + "{\n"
+        }
+        let usual = beginning(LeftOut())
+        var text: [UInt8] = []
+        for index in shards.indices {
+            text.removeAll(keepingCapacity: true)
+            text.append(leftOut[index].map(beginning) ?? usual)
+            shards.appendMembers(of: index, indent: "    ", to: &text)
+            text.append("  }\n}\n")
+            try body(index, text)
+        }
     }
 
     /// - Throws: `Fault` (bad data) naming the key that breaks a rule of docs/formats/dataset.md.
@@ -98,7 +113,7 @@ extension DatasetManifest {
         if let index = list.firstRepeatedName() {
             throw fields.fault("shards[\(index)].name", "\(quoted(list[index].name)) appears twice")
         }
-        guard let sums = DatasetTotals(of: list) else { throw fields.fault("shards", "their sums leave 63 bits") }
+        guard let sums = list.totals else { throw fields.fault("shards", "their sums leave 63 bits") }
         let totals = ManifestFields(try fields.value("totals"), name: name, path: "totals.")
         for (key, sum) in [
             ("shards", sums.shards), ("tokens", sums.tokens), ("documents", sums.documents), ("frames", sums.frames),
@@ -118,6 +133,7 @@ extension DatasetManifest {
         list.reserveCapacity(size / 200)
         try reader.beginArray()
         while try reader.nextElement() {
+            if try reader.plainObject(ShardList.keys, accept: { list.append($0) }) { continue }
             list.append(
                 try ShardRecord(ManifestFields(try reader.value(), name: name, path: "shards", index: list.count)))
         }

@@ -77,21 +77,6 @@ public struct DatasetTotals: Sendable, Hashable {
     public var bytes = 0
 
     public init() {}
-
-    /// nil when a sum leaves 63 bits.
-    public init?(of records: some Collection<ShardRecord>) {
-        shards = records.count
-        for record in records {
-            for (total, value) in [
-                (\DatasetTotals.tokens, record.tokens), (\.documents, record.documents), (\.frames, record.frames),
-                (\.bytes, record.bytes),
-            ] {
-                let (sum, overflow) = self[keyPath: total].addingReportingOverflow(value)
-                if overflow { return nil }
-                self[keyPath: total] = sum
-            }
-        }
-    }
 }
 
 /// The content of `dataset.json`, valid by construction: totals are sums, the type follows from the vocabulary.
@@ -117,7 +102,7 @@ public struct DatasetManifest: Sendable, Hashable {
         vocabularySize: Int, tokenizer: TokenizerRecord, shards: ShardList, part: DatasetPart? = nil,
         leftOut: LeftOut = LeftOut(), transform: TokenTransform? = nil
     ) {
-        guard let totals = DatasetTotals(of: shards) else { preconditionFailure("totals leave 63 bits") }
+        guard let totals = shards.totals else { preconditionFailure("totals leave 63 bits") }
         self.type = TokenType(vocabularySize: vocabularySize)
         self.vocabularySize = vocabularySize
         self.tokenizer = tokenizer
@@ -140,15 +125,9 @@ public struct DatasetManifest: Sendable, Hashable {
     /// The dataset digest that streams and cursors carry: it names the content, wherever the directory lies.
     public var digest: Digest {
         var hasher = DigestHasher()
-        var text = "\(type.rawValue) \(vocabularySize) \(tokenizer.endOfDocument.map(String.init) ?? "-")\n"
-        for shard in shards {
-            text += "\(shard.tokens) \(shard.documents) \(shard.sha256)\n"
-            if text.utf8.count > 1 << 14 {
-                hasher.update(text)
-                text = ""
-            }
-        }
-        hasher.update(text)
+        shards.forEachDigestPiece(
+            after: "\(type.rawValue) \(vocabularySize) \(tokenizer.endOfDocument.map(String.init) ?? "-")\n"
+        ) { hasher.update($0) }
         return hasher.finish()
     }
 }

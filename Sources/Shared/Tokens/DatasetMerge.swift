@@ -71,7 +71,7 @@ public struct DatasetMerge {
                 shards.append(record)
             }
         }
-        guard DatasetTotals(of: shards) != nil else {
+        guard shards.totals != nil else {
             throw Fault(.badData, "the sums over \(shards.count) shards leave 63 bits")
         }
         let merged = DatasetManifest(
@@ -105,30 +105,28 @@ public struct DatasetMerge {
         if let file = merged.tokenizer.file, let digest = merged.tokenizer.sha256 {
             try copy(parts[0].part.path.appending(file), to: file, in: directory, digest: digest)
         }
-        var index = 0
-        for (part, manifest, _) in parts {
-            for old in manifest.shards {
+        var sources = parts.lazy.flatMap { (part, manifest, _) in
+            manifest.shards.lazy.map { (part.path, $0.name) }
+        }.makeIterator()
+        try merged.forEachSidecarText(leftOut: leftOut) { index, text in
+            if let (path, old) = sources.next() {
                 let record = merged.shards[index]
                 switch method {
                 case .link:
-                    do {
-                        try FileSystem.link(
-                            part.path.appending(old.name), as: directory.temporary.appending(record.name))
+                    do throws(Fault) {
+                        try FileSystem.link(path.appending(old), as: directory.temporary.appending(record.name))
                     } catch {
                         throw Fault(
                             error.kind, error.message, hint: "--method copy needs no links between the two places")
                     }
-                case .copy:
-                    try copy(part.path.appending(old.name), to: record.name, in: directory, digest: record.sha256)
+                case .copy: try copy(path.appending(old), to: record.name, in: directory, digest: record.sha256)
                 case .none: break
                 }
-                let sidecar = try directory.file(ShardFormat.sidecarName(index))
-                try sidecar.write(
-                    Array(merged.sidecar(record, leftOut: leftOut[index] ?? LeftOut()).pretty.utf8))
-                try sidecar.close()
-                index += 1
-                progress(index)
             }
+            let sidecar = try directory.file(ShardFormat.sidecarName(index))
+            try sidecar.write(text)
+            try sidecar.close()
+            progress(index + 1)
         }
         let file = try directory.file(DatasetManifest.fileName)
         try merged.write(to: file)

@@ -61,7 +61,8 @@ struct MergePart: Sendable {
         // A manifest that is there knows how many shards there should be, so that a missing last one is noticed too.
         let stated: DatasetManifest? = try hasManifest ? Dataset(name).manifest : nil
         if shardCount == 0, let stated { return (stated, [:]) }
-        var head: DatasetManifest?
+        let first = try Sidecar(reading: file(0))
+        let head = first.manifest
         var shards = ShardList()
         var leftOut: [Int: LeftOut] = [:]
         shards.reserveCapacity(shardCount)
@@ -74,21 +75,24 @@ struct MergePart: Sendable {
                 next = range.upperBound
                 return range
             },
-            makeWorker: { { range in try range.map { try sidecar($0, checksFiles: checksFiles) } } },
-            emit: { (sidecars: [DatasetManifest]) in
-                for sidecar in sidecars {
-                    if let head {
-                        let number = shards.count
-                        try head.requireSame(
-                            as: sidecar, file(0), path.appending(ShardFormat.sidecarName(number)).string)
+            makeWorker: {
+                { range in
+                    var records = ShardList()
+                    var leftOut: [Int: LeftOut] = [:]
+                    for number in range {
+                        let (record, left) = try record(number, like: first, checksFiles: checksFiles)
+                        records.append(record)
+                        if !left.isEmpty { leftOut[number] = left }
                     }
-                    head = head ?? sidecar
-                    if !sidecar.leftOut.isEmpty { leftOut[shards.count] = sidecar.leftOut }
-                    shards.append(sidecar.shards[0])
+                    return (records, leftOut)
                 }
+            },
+            emit: { (records: ShardList, left: [Int: LeftOut]) in
+                for record in records { shards.append(record) }
+                leftOut.merge(left) { $1 }
                 progress(shards.count)
             })
-        guard let head, DatasetTotals(of: shards) != nil else {
+        guard shards.totals != nil else {
             throw Fault.badData(name, "the sums over its shards leave 63 bits")
         }
         if let stated, stated.shards != shards {
@@ -114,17 +118,28 @@ struct MergePart: Sendable {
 
     private func file(_ number: Int) -> String { path.appending(ShardFormat.sidecarName(number)).string }
 
-    private func sidecar(_ number: Int, checksFiles: Bool) throws(Fault) -> DatasetManifest {
+    /// What the sidecar of shard `number` says of it, which must agree with the first one in all else, and of what was left out.
+    private func record(
+        _ number: Int, like first: Sidecar, checksFiles: Bool
+    ) throws(Fault) -> (ShardRecord, LeftOut) {
         let name = file(number)
-        let sidecar = try DatasetManifest(
-            parsingSidecar: try InputFile(FilePath(name)).readAll(limit: 1 << 20), name: name)
-        let record = sidecar.shards[0]
+        let text = try Sidecar.text(name)
+        let record: ShardRecord
+        var leftOut = first.manifest.leftOut
+        if let known = try first.record(of: text, name: name) {
+            record = known
+        } else {
+            let sidecar = try DatasetManifest(parsingSidecar: text, name: name)
+            try first.manifest.requireSame(as: sidecar, file(0), name)
+            record = sidecar.shards[0]
+            leftOut = sidecar.leftOut
+        }
         if record.name != ShardFormat.shardName(number) {
             throw .badData(
                 name, "expected the sidecar of '\(ShardFormat.shardName(number))', found that of \(quoted(record.name))"
             )
         }
-        guard checksFiles else { return sidecar }
+        guard checksFiles else { return (record, leftOut) }
         let shard = path.appending(record.name)
         guard let size = FileSystem.size(of: shard) else {
             throw Fault(
@@ -134,7 +149,47 @@ struct MergePart: Sendable {
         if size != record.bytes {
             throw .badData(shard.string, "expected \(record.bytes) bytes (from its sidecar), found \(size)")
         }
-        return sidecar
+        return (record, leftOut)
+    }
+}
+
+/// The first sidecar of a part. Most others have the same bytes up to what they say of their shard, so that alone is parsed
+/// of them; one that looks different is parsed as a whole.
+private struct Sidecar: Sendable {
+    let manifest: DatasetManifest
+    /// The text up to the object that describes the shard; nil when that is not the last thing in it.
+    private let beginning: [UInt8]?
+
+    static func text(_ name: String) throws(Fault) -> [UInt8] {
+        try InputFile(FilePath(name)).readAll(limit: 1 << 20)
+    }
+
+    init(reading name: String) throws(Fault) {
+        let text = try Sidecar.text(name)
+        manifest = try DatasetManifest(parsingSidecar: text, name: name)
+        var reader = JSONReader(MemorySource(text, name: name))
+        try reader.beginObject()
+        while let key = try reader.nextKey(), key != "shard" { try reader.skipValue() }
+        _ = try reader.nextToken()
+        beginning =
+            try Sidecar.record(behind: reader.offset, of: text, name: name) == nil
+            ? nil : Array(text[..<reader.offset])
+    }
+
+    /// nil when `text` must be parsed as a whole.
+    func record(of text: [UInt8], name: String) throws(Fault) -> ShardRecord? {
+        guard let beginning, text.starts(with: beginning) else { return nil }
+        return try Sidecar.record(behind: beginning.count, of: text, name: name)
+    }
+
+    /// The shard's record when it stands at `offset`, plainly, and nothing follows but the end of the sidecar.
+    private static func record(behind offset: Int, of text: [UInt8], name: String) throws(Fault) -> ShardRecord? {
+        var reader = JSONReader(MemorySource(Array(text[offset...]), name: name))
+        var list = ShardList()
+        guard try reader.plainObject(ShardList.keys, accept: { list.append($0) }), try reader.nextToken() == 0x7d,
+            try reader.skip([0x7d]), try reader.nextToken() == nil
+        else { return nil }
+        return list[0]
     }
 }
 

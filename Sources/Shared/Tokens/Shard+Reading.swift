@@ -7,6 +7,16 @@ extension Shard {
     /// - Parameter decompressor: one per thread.
     /// - Throws: `Fault` (bad data) naming frame and byte.
     public func content(ofFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt8] {
+        try [UInt8](capacity: byteCount(inFrame: k)) { (output: inout OutputSpan<UInt8>) throws(Fault) in
+            try appendContent(ofFrame: k, to: &output, using: decompressor)
+        }
+    }
+
+    private func byteCount(inFrame k: Int) -> Int { tokenCount(inFrame: k) * type.byteCount }
+
+    private func appendContent(
+        ofFrame k: Int, to output: inout OutputSpan<UInt8>, using decompressor: ZstdDecompressor
+    ) throws(Fault) {
         let frame = try file.read(at: offsets[k], count: offsets[k + 1] - offsets[k])
         // The seek table and the frame's own last four bytes hold the same checksum of the content.
         guard let stored: UInt32 = frame.littleEndian(at: frame.count - 4) else {
@@ -18,16 +28,21 @@ extension Shard {
                 "bad checksum in \(quoted(name)), frame \(k) at byte \(offsets[k]): "
                     + "expected \(hexadecimal32(checksums[k])), found \(hexadecimal32(stored))")
         }
+        guard let ranks else {
+            do {
+                return try decompressor.decode(frame[...], count: byteCount(inFrame: k), to: &output)
+            } catch {
+                throw fault(frame: k, "\(error)")
+            }
+        }
         let content: [UInt8]
         do {
-            let count = ranks == nil ? tokenCount(inFrame: k) * type.byteCount : Int(rankBytes[k])
-            content = try decompressor.decode(frame[...], count: count)
+            content = try decompressor.decode(frame[...], count: Int(rankBytes[k]))
         } catch {
             throw fault(frame: k, "\(error)")
         }
-        guard let ranks else { return content }
         do throws(RankCoder.Failure) {
-            return try ranks.decode(content, count: tokenCount(inFrame: k))
+            output.append(try ranks.decode(content, count: tokenCount(inFrame: k))[...])
         } catch {
             throw fault(
                 frame: k,
@@ -35,19 +50,28 @@ extension Shard {
         }
     }
 
+    /// Appends the content of frame `k` as stored, each id below the vocabulary size. `output` must have room for it.
+    /// - Throws: `Fault` (bad data) naming frame, byte and token.
+    public func appendCheckedContent(
+        ofFrame k: Int, to output: inout OutputSpan<UInt8>, using decompressor: ZstdDecompressor
+    ) throws(Fault) {
+        let first = output.count
+        try appendContent(ofFrame: k, to: &output, using: decompressor)
+        // A rank below the vocabulary size is that of an id below it.
+        if ranks != nil { return }
+        let isInRange =
+            vocabularySize > (type == .u16 ? 65535 : Int(UInt32.max))
+            || Int(output.largest(from: first, width: type.byteCount)) < vocabularySize
+        // The slow way knows which one it is.
+        if !isInRange { _ = try tokens(inFrame: k, using: decompressor) }
+    }
+
     /// The content of frame `k` as stored, each id below the vocabulary size.
     /// - Throws: `Fault` (bad data) naming frame, byte and token.
     public func checkedContent(ofFrame k: Int, using decompressor: ZstdDecompressor) throws(Fault) -> [UInt8] {
-        let bytes = try content(ofFrame: k, using: decompressor)
-        if ranks != nil { return bytes }
-        let isInRange =
-            switch type {
-            case .u16: vocabularySize >= 65536 || bytes.largest(UInt16.self) < UInt16(vocabularySize)
-            case .u32: vocabularySize > UInt32.max || bytes.largest(UInt32.self) < UInt32(vocabularySize)
-            }
-        // The slow way knows which one it is.
-        if !isInRange { _ = try tokens(inFrame: k, using: decompressor) }
-        return bytes
+        try [UInt8](capacity: byteCount(inFrame: k)) { (output: inout OutputSpan<UInt8>) throws(Fault) in
+            try appendCheckedContent(ofFrame: k, to: &output, using: decompressor)
+        }
     }
 
     /// The ids of frame `k`, each below the vocabulary size. The shard's type must be u16.

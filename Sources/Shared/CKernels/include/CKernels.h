@@ -223,12 +223,23 @@ void mr_random_normal(uint64_t seed, uint64_t purpose, uint64_t step, uint64_t f
 /// y = exp(x) by the polynomial that every kernel uses (1 ulp; below the smallest normal number 0); y may be x.
 void mr_exp(mr_context *context, int64_t n, const float *x, float *y);
 
+// MARK: bytes.c
+
+/// Tells glibc's allocator to keep what is freed; nothing elsewhere.
+void mr_keep_freed_memory(void);
+/// Asks for `count` bytes to be brought into the caches.
+void mr_prefetch(const void *bytes, size_t count);
+/// The largest of `count` unsigned integers of `width` bytes, 2 or 4, wherever they lie; 0 of none.
+uint32_t mr_largest(const void *bytes, size_t count, int width);
+
 // MARK: crc32c.c
 
 /// Whether this processor has an instruction for CRC-32C.
 bool mr_crc32c_supported(void);
 /// The CRC-32C of `count` bytes, going on from `previous` (0 at the start). Only where supported.
 uint32_t mr_crc32c(uint32_t previous, const void *bytes, size_t count);
+/// The same without carry-less products; for tests.
+uint32_t mr_crc32c_lanes(uint32_t previous, const void *bytes, size_t count);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,49 @@
+// Two loops over stored ids, what tok-pack does to every frame and every row beside decompressing and copying; and one word
+// to the allocator, whose header Swift does not import.
+#include "include/CKernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
+void mr_keep_freed_memory(void) {
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+#endif
+}
+
+void mr_prefetch(const void *bytes, size_t count) {
+    const char *p = bytes;
+    for (size_t offset = 0; offset < count; offset += 64) __builtin_prefetch(p + offset);
+}
+
+#define LARGEST(TYPE)                                                \
+    const unsigned char *p = bytes;                                  \
+    TYPE largest = 0;                                                \
+    for (size_t index = 0; index < count; index++, p += sizeof(TYPE)) { \
+        TYPE value;                                                  \
+        memcpy(&value, p, sizeof value);                             \
+        largest = value > largest ? value : largest;                 \
+    }                                                                \
+    return largest
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static uint32_t largest16_avx2(const void *bytes, size_t count) { LARGEST(uint16_t); }
+__attribute__((target("avx2"))) static uint32_t largest32_avx2(const void *bytes, size_t count) { LARGEST(uint32_t); }
+#endif
+
+static uint32_t largest16(const void *bytes, size_t count) { LARGEST(uint16_t); }
+static uint32_t largest32(const void *bytes, size_t count) { LARGEST(uint32_t); }
+
+uint32_t mr_largest(const void *bytes, size_t count, int width) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        return width == 2 ? largest16_avx2(bytes, count) : largest32_avx2(bytes, count);
+    }
+#endif
+    return width == 2 ? largest16(bytes, count) : largest32(bytes, count);
+}
