@@ -76,6 +76,22 @@ private func tally(_ batches: [TokenBatch]) -> [UInt32: Int] {
         }
     }
 
+    /// Windows that are not held as a whole give the same stream, also from inside one and with other lengths on the way.
+    @Test(arguments: Request.kinds) func windowsThatAreNotHeldChangeNothing(kind: Request) throws {
+        let directory = try TemporaryDirectory()
+        let paths = try writeSources(directory.path, [900, 400, 150])
+        var request = kind
+        (request.weights, request.limit, request.threads) = (["0.6", "0.3", "0.1"], 11, 2)
+        for length in [8, 8, 5, 12] {
+            request.length = length
+            request.windowBytes = nil
+            let whole = try request.bytes(paths)
+            request.windowBytes = 0
+            #expect(try request.bytes(paths) == whole, "\(kind)")
+            request.cursor = try readAll(whole).end.cursor
+        }
+    }
+
     /// Every source's epochs are whole; the run is over when the slowest has had its number of them.
     @Test(arguments: Request.kinds) func everySourceIsReadWholeInEachOfItsEpochs(kind: Request) throws {
         let directory = try TemporaryDirectory()

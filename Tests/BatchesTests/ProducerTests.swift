@@ -25,6 +25,8 @@ struct Request: CustomStringConvertible, Sendable {
     var world = 1
     /// Of each path, when they are mixed.
     var weights: [String] = []
+    /// As in `BatchProducer`.
+    var windowBytes: Int?
 
     var description: String { "\(order) \(packing) T=\(length) B=\(rows) cross=\(crossDocument)" }
 
@@ -37,9 +39,11 @@ struct Request: CustomStringConvertible, Sendable {
             length: length, seed: seed, order: order, packing: packing, crossDocument: crossDocument, mask: mask,
             lanes: lanes)
         if case .sidecar = mask { recipe.mask = .sidecar(try TokenSource.maskDigest(sources)) }
-        return try BatchProducer(
+        let producer = try BatchProducer(
             mixing: sources, mixture, recipe: recipe, rows: rows, epochs: epochs, limit: limit,
             cursor: try cursor.map { try Cursor(parsing: $0) }, rank: rank, world: world, threads: threads)
+        if let windowBytes { producer.windowBytes = windowBytes }
+        return producer
     }
 
     func bytes(_ paths: [String]) throws -> [UInt8] {

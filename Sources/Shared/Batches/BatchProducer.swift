@@ -37,6 +37,9 @@ public final class BatchProducer {
     let mixture: Mixture
     let settings: [SourceRun.Settings]
 
+    /// Bytes of windows that a mixed run may hold as a whole: two of u16, one of u32. It changes speed and memory alone.
+    package var windowBytes = 32 << 20
+
     /// Most sources of a mixed run: a cursor has a place in each.
     public static let maximumSources = 32
 

@@ -64,6 +64,13 @@ struct BlockReader: Sendable {
         return try rows(of: block, length: length).rowCount
     }
 
+    /// How many tokens a block's rows have, from the document index alone.
+    func tokenCount(of block: Int) throws(Fault) -> Int {
+        let (index, range) = grid.location(of: block)
+        if packing == .concat { return range.count }
+        return stretches(of: range, try documents(of: range, in: try source.shard(index))).reduce(0) { $0 + $1.count }
+    }
+
     /// Best-fit and pad read at most one piece past the block.
     private func documents(of range: Range<Int>, in shard: Shard) throws(Fault) -> DocumentEnds {
         let reach = packing == .concat ? range.upperBound : range.upperBound + grid.length - 1

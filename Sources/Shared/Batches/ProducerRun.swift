@@ -3,6 +3,7 @@
 
 internal import Bytes
 private import DequeModule
+private import Tokens
 
 struct ProducerRun {
     private let producer: BatchProducer
@@ -30,9 +31,11 @@ struct ProducerRun {
             crossDocument: head.crossDocument, hasMask: producer.recipe.mask != .all,
             slots: BatchShape.slots(rows: producer.rows, rank: head.rank, world: head.world, lanes: head.lanes),
             sourceCount: producer.sources.count)
-        chunkBatches = max(1, (1 << 17) / (producer.rows * head.length))
+        chunkBatches = max(1, (1 << 19) / (producer.rows * head.length * 2 * head.type.byteCount))
         cursor = producer.start
-        sources = zip(producer.settings, cursor.places).map { SourceRun($0, at: $1, pool: pool) }
+        sources = zip(producer.settings, cursor.places).map {
+            SourceRun($0, at: $1, windowBytes: producer.windowBytes, pool: pool)
+        }
     }
 
     mutating func toEnd(emit: (EncodedBatch) throws -> Void) throws -> StreamEnd {
@@ -45,7 +48,7 @@ struct ProducerRun {
         var ledger = Ledger(tokensIn: 0, emitted: cursor.emitted, padded: cursor.padded, leftOver: 0)
         for (source, place) in zip(sources, cursor.places) {
             ledger.tokensIn += source.tokensIn
-            ledger.leftOver += source.tokensLeftOver(emitted: place.emitted)
+            ledger.leftOver += try source.tokensLeftOver(emitted: place.emitted)
         }
         if let imbalance = ledger.imbalance(
             rows: cursor.rows, length: shape.length, before: producer.start.counts)

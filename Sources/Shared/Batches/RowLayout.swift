@@ -75,6 +75,12 @@ struct RowLayout: Sendable {
 
     var rowCount: Int { firstRows[firstRows.count - 1] }
 
+    /// Number of the block at `index`.
+    func block(at index: Int) -> Int { blocks?[index] ?? index }
+
+    /// Whether rows of earlier lengths were taken.
+    var hasStages: Bool { !stages.isEmpty }
+
     func rows(at index: Int) -> Int { firstRows[index + 1] - firstRows[index] }
 
     /// The length that a block is packed with first.

@@ -10,7 +10,7 @@ protocol RowSource {
     /// The rows `range` of the order, to be fetched by the worker that assembles them.
     func plan(_ range: Range<Int>) -> any RowStretch
     /// Real positions of all rows, and of those before `index`; nil when only reading them would tell.
-    func realPositions(before index: Int) -> (all: Int, before: Int)?
+    func realPositions(before index: Int) throws -> (all: Int, before: Int)?
 }
 
 /// Some rows of a source.
@@ -69,10 +69,10 @@ struct WindowRows: RowSource, Sendable {
     }
 }
 
-/// Every row of an epoch in one permutation. Reading a block for one row is dear, so whoever reads it takes all its rows
+/// The rows of an epoch, or of a window that shall not be in memory as a whole, in one permutation. Reading a block for one row is dear, so whoever reads it takes all its rows
 /// that are due within a horizon; they wait, as copies, until their turn comes. How far it reaches follows from the memory
 /// that may be waiting, so the larger the dataset is beside that memory, the fewer rows a block gives at once.
-final class EpochRows: RowSource {
+final class WaitingRows: RowSource {
     /// Bytes of copies that wait in a run over one source, about.
     static let waitingBytes = 28 << 20
     /// Bytes that a copied row takes beside its tokens: four arrays, a piece of a document or two.
@@ -106,7 +106,8 @@ final class EpochRows: RowSource {
     private let reader: BlockReader
     private let layout: RowLayout
     private let length: Int
-    private let permutation: FeistelPermutation
+    /// nil: as they lie.
+    private let permutation: FeistelPermutation?
     private let pool: WorkPool
     /// The last visit of each block that has rows waiting.
     private let live: LiveVisits
@@ -123,7 +124,7 @@ final class EpochRows: RowSource {
     ///   - begin: the first row that will be asked for.
     ///   - waitingBytes: of copies that may wait, about.
     init(
-        _ reader: BlockReader, layout: RowLayout, length: Int, permutation: FeistelPermutation, begin: Int,
+        _ reader: BlockReader, layout: RowLayout, length: Int, permutation: FeistelPermutation?, begin: Int,
         waitingBytes: Int, pool: WorkPool
     ) {
         self.reader = reader
@@ -135,19 +136,37 @@ final class EpochRows: RowSource {
         live = LiveVisits()
         // Blocks are visited at different times, so on average a row waits half the horizon.
         horizon = max(
-            1, 2 * waitingBytes / (length * reader.source.type.byteCount + EpochRows.bytesARow))
+            1, 2 * waitingBytes / (length * reader.source.type.byteCount + WaitingRows.bytesARow))
     }
 
     var rowCount: Int { layout.rowCount }
 
-    func realPositions(before index: Int) -> (all: Int, before: Int)? { nil }
+    /// Of an epoch they would cost reading all of its index; of a window it is read.
+    func realPositions(before index: Int) throws -> (all: Int, before: Int)? {
+        guard let blocks = layout.blocks else { return nil }
+        var positions = (all: 0, before: 0)
+        for (number, block) in blocks.enumerated() {
+            if index == 0, !layout.hasStages {
+                positions.all += try reader.tokenCount(of: block)
+                continue
+            }
+            let table = layout.left(of: try reader.rows(of: block, length: layout.firstLength), at: number)
+            for row in 0..<table.rowCount {
+                let count = table.pieces(ofRow: row).reduce(0) { $0 + $1.count }
+                let place = layout.firstRows[number] + row
+                positions.all += count
+                if (permutation.map { $0.inverse(place) } ?? place) < index { positions.before += count }
+            }
+        }
+        return positions
+    }
 
     func plan(_ range: Range<Int>) -> any RowStretch {
         sweep(before: range.lowerBound)
         var stretch = Stretch()
         stretch.places.reserveCapacity(range.count)
         for place in range {
-            let row = permutation(place)
+            let row = permutation.map { $0(place) } ?? place
             let block = lastIndex(notAbove: row, in: layout.firstRows)
             let visit: Visit
             if let last = live.visits[block], last.end > place {
@@ -170,10 +189,12 @@ final class EpochRows: RowSource {
         let end = min(rowCount, place + reach)
         let (reader, layout, length, permutation) = (reader, layout, length, permutation)
         let ticket = pool.submit(urgent: true) { tools in
-            let whole = try reader.read(block, length: length, left: (layout, block), using: tools.decompressor)
+            let whole = try reader.read(
+                layout.block(at: block), length: length, left: (layout, block), using: tools.decompressor)
             var copies: [Int: PackedBlock] = [:]
             for row in 0..<whole.rowCount {
-                let other = permutation.inverse(layout.firstRows[block] + row)
+                let number = layout.firstRows[block] + row
+                let other = permutation.map { $0.inverse(number) } ?? number
                 if other >= place, other < end { copies[other] = whole.copy(ofRow: row) }
             }
             return Monitor(copies)

@@ -78,10 +78,21 @@ struct SourceRun {
     /// Of the last epoch, when all its rows are numbered: another epoch of the same grid has the same.
     private var epochLayout: (grid: Int, layout: RowLayout)?
 
+    /// Bytes of all sources' windows that may be in memory as a whole.
+    private let windowBytes: Int
+
+    /// Whether rows of a window wait for their turn in less memory than it takes (`WaitingRows`), at the price of reading
+    /// its blocks more than once: a run over one source never does that, a mix where the windows would be too much.
+    private func isSpread(_ grid: BlockGrid) -> Bool {
+        let tokens = min(grid.windowBlocks * grid.blockTokens, settings.source.tokenCount)
+        return settings.count > 1 && tokens * settings.source.type.byteCount > windowBytes / settings.count
+    }
+
     /// Bytes of the next window that are read while one is open. Two whole windows would be twice the memory.
     private static let aheadBytes = 6 << 20
 
-    init(_ settings: Settings, at place: SourcePlace, pool: WorkPool) {
+    init(_ settings: Settings, at place: SourcePlace, windowBytes: Int, pool: WorkPool) {
+        self.windowBytes = windowBytes
         self.settings = settings
         self.place = place
         self.pool = pool
@@ -115,9 +126,18 @@ struct SourceRun {
                 let permutation = settings.permutation(
                     count: layout.rowCount, epoch: place.epoch, window: 0, stage: place.stages.count)
             else { preconditionFailure("an epoch in full order has a permutation") }
-            source = EpochRows(
+            source = WaitingRows(
                 reader, layout: layout, length: settings.recipe.length, permutation: permutation, begin: place.row,
-                waitingBytes: EpochRows.waitingBytes / settings.count, pool: pool)
+                waitingBytes: WaitingRows.waitingBytes / settings.count, pool: pool)
+        } else if case let spread = settings.reader(gridLength: place.grid), isSpread(spread.grid) {
+            try wait()
+            reader = spread
+            let layout = try settings.layout(reader, place)
+            source = WaitingRows(
+                reader, layout: layout, length: settings.recipe.length,
+                permutation: settings.permutation(
+                    count: layout.rowCount, epoch: place.epoch, window: place.window, stage: place.stages.count),
+                begin: place.row, waitingBytes: WaitingRows.waitingBytes / settings.count, pool: pool)
         } else {
             if ahead?.place.epoch != place.epoch || ahead?.place.window != place.window { ahead = try begin(place) }
             // What is ready goes out before we wait for what is not, and takes the last window's memory with it.
@@ -172,7 +192,7 @@ struct SourceRun {
         if place.row > 0, place.row >= source.rowCount {
             throw Fault(.usage, "the cursor cannot be followed: row \(place.row) of \(source.rowCount) in its window")
         }
-        if let positions = source.realPositions(before: place.row) {
+        if let positions = try source.realPositions(before: place.row) {
             tokensIn += positions.all - positions.before
         } else {
             tokensIn = (place.epoch + 1) * settings.source.tokenCount
@@ -210,9 +230,9 @@ struct SourceRun {
 
     /// Tokens of the open window that were not emitted.
     /// - Parameter emitted: of this source, in the whole run.
-    func tokensLeftOver(emitted: Int) -> Int {
+    func tokensLeftOver(emitted: Int) throws -> Int {
         guard let current else { return 0 }
-        if let positions = current.realPositions(before: place.row) { return positions.all - positions.before }
+        if let positions = try current.realPositions(before: place.row) { return positions.all - positions.before }
         return tokensIn - emitted
     }
 }

@@ -11,6 +11,8 @@
 
 void mr_keep_freed_memory(void) {
 #if defined(__GLIBC__)
+    // One arena: each would keep buffers of its own, and long ones are not asked for often enough to be in each other's way.
+    mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
