@@ -314,11 +314,15 @@ def main():
             slowest = ("", 0)
             for what, text in adversarial(arguments.quick).items():
                 spent = compare(vocabulary, "adversarial " + what, text.encode(), folder)
-                for _ in range(3 if spent - start > 0.05 else 0):
+                beyond = spent - start
+                # Side by side, because loading the vocabulary takes most of it and others may be using the machine.
+                for _ in range(5 if beyond > 0.05 else 0):
                     began = processor_time()
+                    vocabulary.encode(empty)
+                    middle = processor_time()
                     vocabulary.encode(os.path.join(folder, "piece-0"))
-                    spent = min(spent, processor_time() - began)
-                slowest = max(slowest, (what, spent - start), key=lambda item: item[1])
+                    beyond = min(beyond, processor_time() - middle - (middle - began))
+                slowest = max(slowest, (what, beyond), key=lambda item: item[1])
             report(f"{vocabulary.name}: slowest adversarial text", slowest[1] < 0.1,
                    f": {slowest[0]}, {slowest[1] * 1000:.0f} ms of processor time beyond that of an empty text")
     print(f"tokenizers: {failures} failures" if failures else "tokenizers: all agree")

@@ -25,8 +25,10 @@ struct BlockReader: Sendable {
     /// - Parameters:
     ///   - length: T.
     ///   - layout: nil for all that the block holds; else what is left of it, and its place there.
+    ///   - isNeeded: rows that will be asked for; a frame behind the last of them is not read. nil: all.
     func read(
-        _ block: Int, length: Int, left layout: (RowLayout, index: Int)? = nil, using decompressor: ZstdDecompressor
+        _ block: Int, length: Int, left layout: (RowLayout, index: Int)? = nil, isNeeded: ((Int) -> Bool)? = nil,
+        using decompressor: ZstdDecompressor
     ) throws(Fault) -> PackedBlock {
         let (index, range) = grid.location(of: block)
         let shard = try source.shard(index)
@@ -35,7 +37,10 @@ struct BlockReader: Sendable {
             packing: stretches(of: range, documents), length: layout?.0.firstLength ?? length, packing)
         if let (layout, place) = layout { rows = layout.left(of: rows, at: place) }
         var end = range.lowerBound + 1
-        for piece in rows.pieces { end = max(end, piece.end) }
+        for row in 0..<rows.rowCount where isNeeded?(row) ?? true {
+            // Pieces lie by position.
+            if let last = rows.pieces(ofRow: row).last { end = max(end, last.end) }
+        }
         let tokens = try tokens(range.lowerBound..<end, of: shard, using: decompressor)
         return PackedBlock(
             tokens: tokens,

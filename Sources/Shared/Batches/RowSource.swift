@@ -189,13 +189,18 @@ final class WaitingRows: RowSource {
         let end = min(rowCount, place + reach)
         let (reader, layout, length, permutation) = (reader, layout, length, permutation)
         let ticket = pool.submit(urgent: true) { tools in
+            func turn(ofRow row: Int) -> Int {
+                let number = layout.firstRows[block] + row
+                return permutation.map { $0.inverse(number) } ?? number
+            }
+            let due = place..<end
             let whole = try reader.read(
-                layout.block(at: block), length: length, left: (layout, block), using: tools.decompressor)
+                layout.block(at: block), length: length, left: (layout, block),
+                isNeeded: { due.contains(turn(ofRow: $0)) }, using: tools.decompressor)
             var copies: [Int: PackedBlock] = [:]
             for row in 0..<whole.rowCount {
-                let number = layout.firstRows[block] + row
-                let other = permutation.map { $0.inverse(number) } ?? number
-                if other >= place, other < end { copies[other] = whole.copy(ofRow: row) }
+                let other = turn(ofRow: row)
+                if due.contains(other) { copies[other] = whole.copy(ofRow: row) }
             }
             return Monitor(copies)
         }
