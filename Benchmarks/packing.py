@@ -2,12 +2,13 @@
 """tok-pack beside MosaicML streaming and litData: tokens a second, CPU time, peak memory, time to the first batch.
 
 Prints Markdown tables; gates nothing. Needs a release build; the rivals from PyPI (`mosaicml-streaming`, `litdata`) are run
-when they can be imported by this Python, else their rows say "not run". Every contender shuffles the same random tokens and
-hands out rows of the same length; the Python ones do so through their own loader, without a model behind it.
+when they can be imported by this Python, else their rows say "not run". Every contender hands out shuffled rows of the same
+length; the Python ones do so through their own loader, without a model behind it, and are stopped after --patience seconds.
 """
 import argparse
+import json
 import os
-import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def run(command, limit=None, environment=None):
     if status != 0:
         sys.exit(f"packing.py: status {status} of {' '.join(command)}")
     wall = time.perf_counter() - start
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, first
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, first
 
 
 def to_null(command):
@@ -41,7 +42,7 @@ def to_null(command):
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"packing.py: status {status} of {' '.join(command)}")
-    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
 
 
 def row(*cells):
@@ -66,7 +67,6 @@ def ours(arguments, tools, data, tokens):
 
 def many_shards(arguments, tools, work):
     """Time to the first batch of a dataset with many shards, links of one of them in all but the manifest."""
-    import json
     import hashlib
 
     source, many = work + "/one", work + "/many"
@@ -87,14 +87,15 @@ def many_shards(arguments, tools, work):
     manifest["totals"]["shards"] = arguments.shards
     json.dump(manifest, open(many + "/dataset.json", "w"))
     print(f"\nStart to first batch, {arguments.shards} shards, {manifest['totals']['tokens'] / 1e6:.0f} M tokens\n")
-    row("tok-pack", "ms", "peak MB")
-    row("---", "--:", "--:")
+    row("tok-pack", "ms", "CPU ms", "peak MB")
+    row("---", "--:", "--:", "--:")
     for order in ("window", "full"):
         command = [tools + "/tok-pack", "--rows", "16", "--length", "512", "--limit", "1", "--order", order, many]
         if order == "full":
             command += ["--pack", "concat"]
         results = [run(command) for _ in range(max(3, arguments.rounds))]
-        row(order, f"{1000 * statistics.median(r[3] for r in results):.0f}", f"{max(r[2] for r in results):.1f}")
+        row(order, f"{1000 * statistics.median(r[3] for r in results):.0f}",
+            f"{1000 * statistics.median(r[1] for r in results):.0f}", f"{max(r[2] for r in results):.1f}")
 
 
 MOSAIC = """
@@ -117,8 +118,8 @@ def main():
         start = time.perf_counter(); first = None; count = 0
         for batch in loader:
             if first is None: first = time.perf_counter() - start
-            count += batch["tokens"].numel()
-        print(("from zstd", "from its cache")[epoch], count / (time.perf_counter() - start), first, flush=True)
+            else: count += batch["tokens"].numel()
+        print(("from zstd", "from its cache")[epoch], count / (time.perf_counter() - start - first), first, flush=True)
         del loader, dataset
         streaming.base.util.clean_stale_shared_memory()
 if __name__ == "__main__": main()
@@ -140,8 +141,8 @@ def main():
     start = time.perf_counter(); first = None; count = 0
     for batch in loader:
         if first is None: first = time.perf_counter() - start
-        count += batch.numel()
-    print("uncompressed", count / (time.perf_counter() - start), first, flush=True)
+        else: count += batch.numel()
+    print("uncompressed", count / (time.perf_counter() - start - first), first, flush=True)
 def make(item):
     seed, count = item
     yield torch.from_numpy((50256 * numpy.random.default_rng(seed).random(count) ** 6).astype(numpy.int32))
@@ -149,35 +150,97 @@ if __name__ == "__main__": main()
 """
 
 
+def patiently(command, seconds, output):
+    """Exit status and peak MB of a command with all its children, which are killed after so many seconds: (None, None) then.
+
+    Loaders leave workers behind that hold a pipe open, so the output goes to a file and the whole session is ended."""
+    with open(output, "wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024 / 1e6
+            time.sleep(0.1)
+        return None, None
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
 def rivals(arguments, work):
-    print(f"\nRivals, rows of {arguments.length}, batches of 16, 2 workers, {arguments.rival_rows * arguments.length / 1e6:.0f} M tokens\n")
+    print(f"\nRivals, rows of {arguments.length}, batches of 16, 2 workers, {arguments.rival_rows * arguments.length / 1e6:.0f} M tokens; "
+          f"tokens a second after the first batch\n")
     row("loader", "how", "M tokens/s", "first batch, ms", "peak MB")
     row("---", "---", "--:", "--:", "--:")
     for name, module, program in (("MosaicML streaming", "streaming", MOSAIC), ("litData", "litdata", LITDATA)):
-        script = f"{work}/{module}_rival.py"
+        script, output = f"{work}/{module}_rival.py", f"{work}/{module}.log"
         with open(script, "w") as file:
             file.write(program)
-        found = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True)
-        if found.returncode != 0:
+        if patiently([sys.executable, "-c", f"import {module}"], arguments.patience, output)[0] != 0:
             row(name, "not run", "-", "-", "-")
             continue
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        try:
-            result = subprocess.run(
-                [sys.executable, script, f"{work}/{module}", str(arguments.length), str(arguments.rival_rows)],
-                capture_output=True, text=True, timeout=arguments.patience)
-        except subprocess.TimeoutExpired:
-            row(name, f"not run: took more than {arguments.patience} s", "-", "-", "-")
+        status, peak = patiently(
+            [sys.executable, script, f"{work}/{module}", str(arguments.length), str(arguments.rival_rows)],
+            arguments.patience, output)
+        with open(output, errors="replace") as file:
+            lines = file.read().splitlines()
+        if status != 0:
+            reason = f"took more than {arguments.patience} s" if status is None else (lines or ["no message"])[-1][:80]
+            row(name, f"not run: {reason}", "-", "-", "-")
             continue
-        peak = max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1000
-        if result.returncode != 0:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            row(name, f"not run: {last[:80]}", "-", "-", "-")
-            continue
-        for line in result.stdout.splitlines():
+        for line in lines:
             parts = line.rsplit(" ", 2)
-            if len(parts) == 3 and parts[1].replace(".", "").isdigit():
+            if parts[0] in ("from zstd", "from its cache", "uncompressed") and len(parts) == 3:
                 row(name, parts[0], f"{float(parts[1]) / 1e6:.1f}", f"{1000 * float(parts[2]):.0f}", f"{peak:.0f}")
+
+
+def memory_over_time(command, seconds):
+    """Resident MB of a command ten times a second, its CPU seconds, and whether it came to its end."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    samples, end, ended = [], time.monotonic() + seconds, False
+    while time.monotonic() < end:
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            if status != 0:
+                sys.exit(f"packing.py: status {status} of {' '.join(command)}")
+            ended = True
+            break
+        with open(f"/proc/{process.pid}/statm") as file:
+            samples.append(int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
+        time.sleep(0.1)
+    if not ended:
+        process.kill()
+        _, _, usage = os.wait4(process.pid, 0)
+    return samples, usage, ended
+
+
+def long_stream(arguments, tools, data, tokens, work):
+    """Memory while a dataset of many times the size streams through: copies that are names of the same files, merged."""
+    parts = []
+    for number in range(-(-int(arguments.stream) // tokens)):
+        parts.append(f"{work}/copy-{number}")
+        os.mkdir(parts[-1])
+        for name in os.listdir(data):
+            if name.startswith("shard-") or name == "dataset.json":
+                os.link(f"{data}/{name}", f"{parts[-1]}/{name}")
+    subprocess.run([tools + "/tok-shard", "merge", "--output", work + "/long", *parts], check=True)
+    total = tokens * len(parts)
+    print(f"\n{total / 1e9:.1f} G tokens, 2 threads: resident MB at a tenth, a half and nine tenths of the way\n")
+    row("tok-pack", "M tokens/CPU s", "at 10 %", "at 50 %", "at 90 %", "peak MB", "seen")
+    row("---", "--:", "--:", "--:", "--:", "--:", "---")
+    for order, packing in (("window", "concat"), ("window", "best-fit"), ("full", "concat"), ("full", "best-fit")):
+        samples, usage, ended = memory_over_time(
+            [tools + "/tok-pack", "--rows", "16", "--length", str(arguments.length), "--seed", "1", "--order", order,
+             "--pack", packing, "--threads", "2", work + "/long"], arguments.patience)
+        samples = samples or [0]
+        rate = f"{total / (usage.ru_utime + usage.ru_stime) / 1e6:.0f}" if ended else "-"
+        row(f"{order}, {packing}", rate, *(f"{samples[int(len(samples) * part)]:.1f}" for part in (0.1, 0.5, 0.9)),
+            f"{usage.ru_maxrss * 1024 / 1e6:.1f}", "whole" if ended else f"the first {arguments.patience} s")
 
 
 def main():
@@ -187,26 +250,32 @@ def main():
     parser.add_argument("--length", type=int, default=2048)
     parser.add_argument("--orders", default="window,full")
     parser.add_argument("--shards", type=int, default=10_000)
-    parser.add_argument("--rival-rows", type=int, default=10_000)
-    parser.add_argument("--patience", type=int, default=600, help="seconds that a rival may take")
+    parser.add_argument("--stream", type=float, default=2e9, help="tokens of the dataset whose memory is watched; 0: none")
+    parser.add_argument("--rival-rows", type=int, default=4_000)
+    parser.add_argument("--patience", type=int, default=120, help="seconds that a rival, or a long stream, may take")
     arguments = parser.parse_args()
     tools = os.environ.get("MILLRACE_BIN", ROOT + "/.build/release")
     with tempfile.TemporaryDirectory() as work:
-        text = subprocess.run(
-            [sys.executable, ROOT + "/pipelines/grammar.py", "--bytes", "10000000", "--seed", "7"],
-            check=True, capture_output=True).stdout
+        # Through a file: a child's peak memory is counted from that of the process which started it.
+        with open(work + "/text", "wb") as file:
+            subprocess.run(
+                [sys.executable, ROOT + "/pipelines/grammar.py", "--bytes", "10000000", "--seed", "7"],
+                check=True, stdout=file)
         data = work + "/data"
         shard = subprocess.Popen(
             [tools + "/tok-shard", "--tokenizer", "bytes", "--split-on", "", "--output", data, "-"], stdin=subprocess.PIPE)
         for _ in range(arguments.copies):
-            shard.stdin.write(text)
+            with open(work + "/text", "rb") as file:
+                while piece := file.read(1 << 20):
+                    shard.stdin.write(piece)
         shard.stdin.close()
         if shard.wait() != 0:
             sys.exit("packing.py: tok-shard failed")
-        import json
         tokens = json.load(open(data + "/dataset.json"))["totals"]["tokens"]
         ours(arguments, tools, data, tokens)
         many_shards(arguments, tools, work)
+        if arguments.stream:
+            long_stream(arguments, tools, data, tokens, work)
         rivals(arguments, work)
 
 

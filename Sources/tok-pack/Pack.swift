@@ -110,7 +110,8 @@ struct Pack: ParsableCommand {
             cursor: try cursor.flatMap { (text: String) throws in text == "start" ? nil : try Cursor(parsing: text) },
             rank: rank, world: world, threads: min(threads ?? Host.processors, 256))
         Interruption.exitAtOnce()
-        Host.keepFreedMemory()
+        // Copies of single rows between buffers that come and go would leave holes in what is kept.
+        if order != .full { Host.keepFreedMemory() }
         do { try stream(producer) } catch let violation as LedgerViolation {
             throw Exit(.bug, "\(violation): please report this with the command line")
         }
