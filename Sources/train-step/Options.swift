@@ -103,7 +103,8 @@ struct WorkOptions: ParsableArguments {
 
     @Flag(
         help: """
-            Print the learning rate of every step, tab-separated, and do nothing else; --run and --model are not needed.
+            Print the learning rate of every step, tab-separated, or plot it on a terminal, and do nothing else; --run and \
+            --model are not needed.
             """)
     var printSchedule = false
 
