@@ -69,6 +69,14 @@ class Recipe:
     lanes: int
     seed: int
     precision: str = "fp32"  # of the operands of products with weights
+    schedule: str = "cosine"
+    decay_steps: int = 0
+    restart_every: int = 0
+
+    def __post_init__(self):
+        # The other shapes are held against hand-made figures in Tests/OptimizersTests; the oracles write this one alone.
+        if (self.schedule, self.restart_every) != ("cosine", 0):
+            raise ValueError(f"the oracles know a cosine without restarts, not {self.schedule}")
 
 
 @dataclasses.dataclass
