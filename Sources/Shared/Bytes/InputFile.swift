@@ -53,29 +53,7 @@ public final class InputFile: Sendable {
         guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
             throw .badData(name, byte: size, "expected \(count) bytes at byte \(offset), found the end of the file")
         }
-        var failure: Fault?
-        // SAFETY: pread writes at most the bytes of the buffer it is given; `initialized` counts what it wrote.
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-            initialized = 0
-            while initialized < count {
-                do {
-                    let rest = unsafe UnsafeMutableRawBufferPointer(
-                        rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized..<count])
-                    let got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset + initialized), into: rest)
-                    if got == 0 {
-                        failure = .badData(
-                            name, byte: offset + initialized, "the file has shrunk while it was being read")
-                        return
-                    }
-                    initialized += got
-                } catch {
-                    failure = .reading(name, error)
-                    return
-                }
-            }
-        }
-        if let failure { throw failure }
-        return bytes
+        return try descriptor.read(exactly: count, at: offset, name: name)
     }
 
     /// SHA-256 of the whole file, read in pieces of 1 MiB.

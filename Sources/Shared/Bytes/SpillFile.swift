@@ -39,6 +39,11 @@ public final class SpillFile {
         }
     }
 
+    /// In $TMPDIR or /tmp.
+    public convenience init() throws(Fault) {
+        try self.init(in: FilePath(Host.environment("TMPDIR").flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"))
+    }
+
     deinit { try? descriptor.close() }
 
     /// Writes `bytes` behind what is there.
@@ -56,28 +61,7 @@ public final class SpillFile {
     /// Exactly `count` bytes from `offset`, which must have been written.
     public func read(at offset: Int, count: Int) throws(Fault) -> [UInt8] {
         precondition(offset >= 0 && count >= 0 && offset + count <= size, "\(count) bytes at \(offset) of \(size)")
-        var failure: Fault?
-        // SAFETY: pread writes at most the bytes of the buffer it is given; `initialized` counts what it wrote.
-        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-            initialized = 0
-            while initialized < count {
-                do {
-                    let rest = unsafe UnsafeMutableRawBufferPointer(
-                        rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized..<count])
-                    let got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset + initialized), into: rest)
-                    if got == 0 {
-                        failure = .badData(name, byte: offset + initialized, "the file has shrunk while it was used")
-                        return
-                    }
-                    initialized += got
-                } catch {
-                    failure = .reading(name, error)
-                    return
-                }
-            }
-        }
-        if let failure { throw failure }
-        return bytes
+        return try descriptor.read(exactly: count, at: offset, name: name)
     }
 
     /// Forgets what is in it and gives the room back.

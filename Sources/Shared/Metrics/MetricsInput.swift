@@ -119,7 +119,7 @@ private final class Spool {
     private var source: (any ByteSource)?
     private let name: String
     private var memory: [UInt8] = []
-    private var file: TemporaryFile?
+    private var file: SpillFile?
 
     init(_ source: any ByteSource) {
         self.source = source
@@ -144,7 +144,7 @@ private final class Spool {
         } else if file == nil && memory.count + piece.count <= Spool.memoryBytes {
             memory += piece
         } else {
-            if file == nil { file = try TemporaryFile() }
+            if file == nil { file = try SpillFile() }
             try file?.append(piece)
         }
         return piece
