@@ -17,24 +17,25 @@ enum EventFile {
         bytes.count >= headBytes && masked(CRC32C.checksum(Array(bytes[0..<8]))) == word(bytes, at: 8)
     }
 
-    static func word(_ bytes: [UInt8], at offset: Int) -> UInt32 {
-        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
-    }
+    static func word(_ bytes: [UInt8], at offset: Int) -> UInt32 { integer(bytes, at: offset) }
 
-    static func long(_ bytes: [UInt8], at offset: Int) -> UInt64 {
-        UInt64(word(bytes, at: offset)) | UInt64(word(bytes, at: offset + 4)) << 32
+    static func long(_ bytes: [UInt8], at offset: Int) -> UInt64 { integer(bytes, at: offset) }
+
+    private static func integer<Integer: FixedWidthInteger & BitwiseCopyable>(
+        _ bytes: [UInt8], at offset: Int
+    ) -> Integer {
+        guard let value: Integer = bytes.littleEndian(at: offset) else {
+            preconditionFailure("\(Integer.bitWidth) bits at \(offset) of \(bytes.count) bytes")
+        }
+        return value
     }
 
     // MARK: Writing
 
-    static func littleEndian(_ value: some FixedWidthInteger) -> [UInt8] {
-        (0..<value.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
-    }
-
     static func record(_ data: [UInt8]) -> [UInt8] {
-        let length = littleEndian(UInt64(data.count))
-        return length + littleEndian(masked(CRC32C.checksum(length))) + data
-            + littleEndian(masked(CRC32C.checksum(data)))
+        let length = [UInt64(data.count)].littleEndianBytes
+        return length + [masked(CRC32C.checksum(length))].littleEndianBytes + data
+            + [masked(CRC32C.checksum(data))].littleEndianBytes
     }
 
     private static func varint(_ value: Int) -> [UInt8] {
@@ -52,7 +53,7 @@ enum EventFile {
     }
 
     private static func event(time: Double, step: Int, _ content: [UInt8]) -> [UInt8] {
-        record([1 << 3 | 1] + littleEndian(time.bitPattern) + [2 << 3] + varint(step) + content)
+        record([1 << 3 | 1] + [time.bitPattern].littleEndianBytes + [2 << 3] + varint(step) + content)
     }
 
     /// What every file begins with: its version, and a START that takes back whatever earlier files had of `step` and
@@ -67,7 +68,7 @@ enum EventFile {
         var summary: [UInt8] = []
         for (tag, value) in values {
             summary += field(
-                1, field(1, Array(tag.utf8)) + [2 << 3 | 5] + littleEndian(Float(value).bitPattern))
+                1, field(1, Array(tag.utf8)) + [2 << 3 | 5] + [Float(value).bitPattern].littleEndianBytes)
         }
         return event(time: time, step: step, field(5, summary))
     }
