@@ -66,17 +66,7 @@ struct Request {
         if let resume = target.resume {
             return try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
-                adjust: { state throws(Fault) in
-                    try Request.refuseOther(recipe, than: state.recipe)
-                    if let steps = target.steps {
-                        if steps != state.steps { state.status = .running }
-                        state.steps = steps
-                    }
-                    if let steps = recipe.scheduleSteps {
-                        state.recipe.scheduleSteps = steps
-                        try state.recipe.validate()
-                    }
-                }, report: report)
+                adjust: { state throws(Fault) in try Request.adjust(&state, target, recipe) }, report: report)
         }
         guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
@@ -90,20 +80,33 @@ struct Request {
 
     /// The learning rates of the run that these options describe, or go on with.
     static func printSchedule(_ target: TargetOptions, _ recipe: RecipeOptions) throws {
+        if let steps = target.steps, steps < 0 { throw Fault(.usage, "--steps is \(steps), expected 0 or more") }
         if let resume = target.resume {
             let checkpoint = try Checkpoint.find(FilePath(resume))
             let name = checkpoint.path.appending(Checkpoint.stateName).string
             var state = try TrainingState(json: checkpoint.state(), name: name)
-            try refuseOther(recipe, than: state.recipe)
-            state.recipe.scheduleSteps = recipe.scheduleSteps ?? state.recipe.scheduleSteps
-            try state.recipe.validate()
-            return try ScheduleListing.write(state.recipe, steps: target.steps ?? state.steps)
+            try adjust(&state, target, recipe)
+            return try ScheduleListing.write(state.recipe, steps: state.steps)
         }
         guard let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "--print-schedule needs --steps, --schedule-steps or --resume")
         }
-        guard steps >= 0 else { throw Fault(.usage, "--steps is \(steps), expected 0 or more") }
         try ScheduleListing.write(makeRecipe(recipe, steps: steps), steps: steps)
+    }
+
+    /// What a resume may change of where the run goes.
+    private static func adjust(
+        _ state: inout TrainingState, _ target: TargetOptions, _ recipe: RecipeOptions
+    ) throws(Fault) {
+        try refuseOther(recipe, than: state.recipe)
+        if let steps = target.steps {
+            if steps != state.steps { state.status = .running }
+            state.steps = steps
+        }
+        if let steps = recipe.scheduleSteps {
+            state.recipe.scheduleSteps = steps
+            try state.recipe.validate()
+        }
     }
 
     private func readModel() throws -> (ModelConfiguration, Checkpoint?) {

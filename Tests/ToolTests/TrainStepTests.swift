@@ -118,6 +118,8 @@ import Testing
                 train-step --print-schedule --resume run | cmp printed -
             done
             refused 64 'schedule is linear' learn --resume run --schedule linear
+            refused 64 'steps is -3' train-step --print-schedule --resume run --steps=-3
+            refused 64 'schedule is -3' train-step --print-schedule --schedule-steps=-3
             refused 64 'decay is 9' train-step --print-schedule --steps 10 --warmup 2 --schedule wsd --decay-steps 9
             refused 64 'restart is 2' train-step --print-schedule --steps 10 --schedule constant --restart-every 2
             refused 64 'decay is 2' train-step --print-schedule --steps 10 --decay-steps 2
