@@ -88,25 +88,25 @@ INLINE f16 along16(const int form, const float *row, int64_t step, int64_t count
         if (form == FLOATS) return x;
         return rounded16(__builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
     }
+    const float *first = row + 2 * step;
     const int64_t left = count - 2 * step;
-    f16 x[2];
-    for (int half = 0; half < 2; half++) {
-        const int64_t rest = left - 16 * half;
-        x[half] = rest >= 16 ? load16(row + 2 * step + 16 * half)
-                             : load_partial(row + 2 * step + 16 * half, rest > 0 ? rest : 0, 0);
-    }
-    return neighbours16(x[0], x[1]);
+    if (left >= 32) return neighbours16(load16(first), load16(first + 16));
+    if (left >= 16) return neighbours16(load16(first), load_partial(first + 16, left - 16, 0));
+    return neighbours16(load_partial(first, left > 0 ? left : 0, 0), set16(0));
 }
 
 /// 16 outer indices of one step, `rest` of which exist, from `count` rows that run across.
 INLINE f16 across16(const int form, const float *source, int64_t ld, int64_t step, int64_t count, bool whole, int64_t rest) {
     const int64_t first = form == FLOATS ? step : form == EXCHANGED ? step ^ 1 : 2 * step;
-    f16 x[2] = {set16(0), set16(0)};
-    for (int i = 0; i < (form == PAIRS ? 2 : 1); i++)
-        if (first + i < count)
-            x[i] = whole ? load16(source + (first + i) * ld)
-                         : load_partial(source + (first + i) * ld, rest > 0 ? rest : 0, 0);
-    return form == FLOATS ? x[0] : form == EXCHANGED ? rounded16(x[0]) : paired16(x[0], x[1]);
+    const float *at = source + first * ld;
+    if (whole && first + (form == PAIRS) < count) {
+        if (form == PAIRS) return paired16(load16(at), load16(at + ld));
+        return form == FLOATS ? load16(at) : rounded16(load16(at));
+    }
+    const int64_t readable = whole ? 16 : rest > 0 ? rest : 0;
+    const f16 x = first < count ? load_partial(at, readable, 0) : set16(0);
+    if (form != PAIRS) return form == FLOATS ? x : rounded16(x);
+    return paired16(x, first + 1 < count ? load_partial(at + ld, readable, 0) : set16(0));
 }
 
 // MARK: packing
@@ -166,9 +166,15 @@ INLINE void NAME(pack_across)(const int form, const float *source, int64_t ld, i
 /// zero.
 INLINE void NAME(pack_rows)(const int form, const float *source, int64_t ld, int64_t width, int64_t steps, int64_t count,
                             float *out) {
+    enum { ROWS_AHEAD = 3 };
+    const int64_t numbers = form == PAIRS ? 2 : 1;
     for (int64_t i = 0; i < TILE_M; i++)
-        for (int64_t step = 0; step < steps; step += 16)
-            store16(out + i * PITCH(form) + step, i < width ? along16(form, source + i * ld, step, count) : set16(0));
+        for (int64_t step = 0; step < steps; step += 16) {
+            const float *row = source + i * ld;
+            for (int64_t line = 0; line < numbers; line++)
+                __builtin_prefetch(row + ROWS_AHEAD * ld + numbers * step + 16 * line);
+            store16(out + i * PITCH(form) + step, i < width ? along16(form, row, step, count) : set16(0));
+        }
 }
 
 /// Packs rows begin ..< end of A, or columns of B, of steps first ..< last of one block of k (all of them where rows run
