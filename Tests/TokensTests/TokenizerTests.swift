@@ -7,8 +7,8 @@ import Testing
 import Tokens
 
 /// A rank file of all bytes (ranks 0 … 255) and of `tokens`, ranks from 256 on.
-private func rankFile(_ tokens: [String]) -> [UInt8] {
-    let all = (0..<256).map { [UInt8($0)] } + tokens.map { Array($0.utf8) }
+private func rankFile(_ tokens: [[UInt8]]) -> [UInt8] {
+    let all = (0..<256).map { [UInt8($0)] } + tokens
     return Array(all.enumerated().map { "\(base64($1)) \($0)\n" }.joined().utf8)
 }
 
@@ -25,8 +25,30 @@ private func base64(_ bytes: [UInt8]) -> String {
     return text
 }
 
-private func ranks(_ tokens: [String], pattern: PretokenPattern? = .gpt2) throws -> BytePairTokenizer {
+private func ranks(_ tokens: [[UInt8]], pattern: PretokenPattern? = .gpt2) throws -> BytePairTokenizer {
     try BytePairTokenizer(content: rankFile(tokens), name: "t.tiktoken", file: "t.tiktoken", pattern: pattern)
+}
+
+private func ranks(_ tokens: [String], pattern: PretokenPattern? = .gpt2) throws -> BytePairTokenizer {
+    try ranks(tokens.map { Array($0.utf8) }, pattern: pattern)
+}
+
+/// The rule of merges, word for word: the lowest rank, of equal ones the first. What is a token is one.
+private func naiveMerge(_ text: [UInt8], _ tokens: [[UInt8]]) -> [UInt32] {
+    if let whole = tokens.firstIndex(of: text) { return [UInt32(256 + whole)] }
+    var parts = text.map { [$0] }
+    while true {
+        var best: (rank: Int, at: Int)?
+        for at in 0..<(parts.count - 1) {
+            guard let rank = tokens.firstIndex(of: parts[at] + parts[at + 1]) else { continue }
+            if best.map({ rank < $0.rank }) ?? true { best = (rank, at) }
+        }
+        guard let best else { break }
+        parts[best.at] += parts.remove(at: best.at + 1)
+    }
+    return parts.map { part in
+        part.count == 1 ? UInt32(part[0]) : UInt32(256 + (tokens.firstIndex(of: part) ?? 0))
+    }
 }
 
 /// tokenizer.json with all bytes (ids 0 … 255), `merges` in order (ids from 256 on), one change of the file's text.
@@ -156,31 +178,42 @@ struct TokenizerTests {
     }
 
     @Test func longPretokensMergeLikeShortOnes() throws {
-        let tokenizer = try ranks(["aa", "aaaa", "ab", "ba", "aab", "abab"])
-        // The rule, word for word: the lowest rank, of equal ones the first.
-        func naive(_ text: [UInt8]) -> [UInt32] {
-            var parts = text.map { [$0] }
-            let known = ["aa", "aaaa", "ab", "ba", "aab", "abab"].map { Array($0.utf8) }
-            while true {
-                var best: (rank: Int, at: Int)?
-                for at in 0..<(parts.count - 1) {
-                    guard let rank = known.firstIndex(of: parts[at] + parts[at + 1]) else { continue }
-                    if best.map({ rank < $0.rank }) ?? true { best = (rank, at) }
-                }
-                guard let best else { break }
-                parts[best.at] += parts.remove(at: best.at + 1)
-            }
-            return parts.map { part in
-                part.count == 1 ? UInt32(part[0]) : UInt32(256 + (known.firstIndex(of: part) ?? 0))
-            }
-        }
+        let tokens = ["aa", "aaaa", "ab", "ba", "aab", "abab"].map { Array($0.utf8) }
+        let tokenizer = try ranks(tokens)
         var state: UInt64 = 7
         for length in [2, 3, 15, 16, 31, 32, 47, 48, 49, 50, 100, 301] {
             let text = (0..<length).map { _ in
                 state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
                 return UInt8(97 + state >> 63)
             }
-            for _ in 0..<2 { #expect(try tokenizer.ids(of: text) == naive(text), "length \(length)") }
+            for _ in 0..<2 { #expect(try tokenizer.ids(of: text) == naiveMerge(text, tokens), "length \(length)") }
+        }
+    }
+
+    /// Long pre-tokens and those of scripts without spaces are taken in parts, at borders that no token goes over: also when
+    /// tokens begin and end inside characters.
+    @Test func partsOfAPretokenMergeLikeTheWhole() throws {
+        var state: UInt64 = 11
+        func random(_ below: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % below
+        }
+        let characters = Array("你好也世かな한é").map { Array(String($0).utf8) }
+        func text(_ count: Int) -> [UInt8] { (0..<count).flatMap { _ in characters[random(characters.count)] } }
+        for _ in 0..<40 {
+            var tokens: [[UInt8]] = []
+            while tokens.count < 24 {
+                let source = text(4)
+                let begin = random(source.count - 2)
+                let token = Array(source[begin..<min(begin + 2 + random(6), source.count)])
+                if !tokens.contains(token) { tokens.append(token) }
+            }
+            let tokenizer = try ranks(tokens)
+            for _ in 0..<60 {
+                let text = text(1 + random(24))
+                let ids = try tokenizer.ids(of: text)
+                #expect(ids == naiveMerge(text, tokens), "\(tokens) \(text)")
+            }
         }
     }
 
@@ -301,7 +334,7 @@ struct TokenizerTests {
                 }, throws: { "\($0)".contains(named) })
         }
         // What is not known has to be told its pattern.
-        #expect(performing: { _ = try ranks([], pattern: nil) }, throws: { "\($0)".contains("how text is cut") })
+        #expect(performing: { _ = try ranks([String](), pattern: nil) }, throws: { "\($0)".contains("how text is cut") })
     }
 }
 

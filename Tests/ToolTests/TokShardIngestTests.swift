@@ -127,6 +127,9 @@ import Testing
             jq -e '.left_out == {empty: {documents: 1}, duplicate: {documents: 4, tokens: 8}}' d1/shard-00000.json
             tok-shard info d1 | grep -q 'left out  *4 duplicates, 8 tokens'
             tok-shard info --json d1 | jq -e '.left_out.duplicate.documents == 4'
+            tok-shard repair --output saved d1 2> said
+            cmp <(jq .left_out d1/dataset.json) <(jq .left_out saved/dataset.json)
+            cmp <(jq .left_out d1/shard-00000.json) <(jq .left_out saved/shard-00000.json)
             # Copies of what is longer than one piece, and of what waits in a file.
             head -c 300000 text > long; for i in $(seq 45); do cat text; done > longer
             tok-shard --tokenizer bytes --dedup exact --output e long longer long text longer 2> said

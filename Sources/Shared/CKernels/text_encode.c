@@ -4,6 +4,9 @@
 // ids as they are written. Pre-tokens go through in batches, so that the memory they need is on its way while others are
 // scanned.
 //
+// A long pre-token, and one of a script that leaves no space between words, would be new nearly always. It is taken in parts: no
+// token of the vocabulary goes over their borders, so no merge does, and the parts are known.
+//
 // What the caches do not know is merged: by looking through all pairs while they are few, with a heap from then on.
 #include "text_normal.h"
 #include "text_scan.h"
@@ -237,6 +240,7 @@ enum { SHORT_LIMIT = 15, LONG_LIMIT = 30 };
 typedef struct {
     const uint8_t *bytes;
     size_t count;
+    bool is_part;
     uint64_t low, high;  // the key of a short one
     void *line;
 } piece;
@@ -278,15 +282,23 @@ INLINE uint8_t *store(uint8_t *out, const uint32_t *ids, size_t count, bool wide
     return out + count * 2;
 }
 
-/// The ids of a pre-token that no cache knows.
-static int64_t encode_piece(mr_encoder *e, const uint8_t *bytes, size_t count, uint32_t few[FEW], uint32_t **ids) {
+/// The ids of a pre-token or a part of one that no cache knows. `cached` becomes false when they hold for one of both only: a token
+/// that no merges lead to stays whole as a pre-token, and not as a part.
+static int64_t encode_piece(mr_encoder *e, const piece *piece, uint32_t few[FEW], uint32_t **ids, bool *cached) {
     const mr_vocabulary *v = e->vocabulary;
     *ids = few;
-    if (count == 1 || v->whole) {
-        few[0] = count == 1 ? v->byte_ids[*bytes] : find_token(v, bytes, count);
-        if (few[0] != NO_TOKEN) return 1;
-    }
-    return count <= FEW ? (int64_t)merge_few(v, bytes, count, few) : merge_many(e, bytes, count, ids);
+    *few = v->byte_ids[*piece->bytes];
+    int64_t count = piece->count == 1     ? 1
+                    : piece->count <= FEW ? (int64_t)merge_few(v, piece->bytes, piece->count, few)
+                                          : merge_many(e, piece->bytes, piece->count, ids);
+    if (count <= 1 || !v->whole) return count;
+    uint32_t token = find_token(v, piece->bytes, piece->count);
+    if (token == NO_TOKEN) return count;
+    *cached = false;
+    if (piece->is_part) return count;
+    *ids = few;
+    *few = token;
+    return 1;
 }
 
 /// A pre-token that the cache of short ones does not know. NULL, with e->failure set, when it cannot be encoded.
@@ -303,13 +315,14 @@ static __attribute__((noinline)) uint8_t *encode_slow(mr_encoder *e, const piece
             return out + (line->key[3] >> 56) * width;
         }
     }
-    int64_t count = piece->count > MR_PRETOKEN_LIMIT ? MR_ENCODER_TOO_LONG
-                                                     : encode_piece(e, piece->bytes, piece->count, few, &ids);
+    bool cached = true;
+    int64_t count = encode_piece(e, piece, few, &ids, &cached);
     if (count < 0) {
         e->failure = count;
         return 0;
     }
     uint8_t *after = store(out, ids, (size_t)count, wide);
+    if (!cached) return after;
     if (piece->count <= SHORT_LIMIT && (size_t)count * width <= 16) {
         short_line *near = piece->line;
         memcpy(near->keys[1], near->keys[0], 16);
@@ -325,9 +338,20 @@ static __attribute__((noinline)) uint8_t *encode_slow(mr_encoder *e, const piece
     return after;
 }
 
+/// Whether a pre-token is taken in parts: from U+3000 on (Han, kana, hangul) its first byte is so high.
+INLINE bool has_parts(const uint8_t *bytes, size_t count) { return bytes[0] >= 0xe3 || count > LONG_LIMIT; }
+
+/// The end of the part that begins at `begin`: the next border of a character that no token goes over.
+INLINE const uint8_t *part_end(const mr_vocabulary *v, const uint8_t *begin, const uint8_t *end) {
+    for (const uint8_t *border = begin + 1; border < end; border++)
+        if ((*border & 0xc0) != 0x80 && !may_join(v, begin, border, end)) return border;
+    return end;
+}
+
 INLINE int64_t pull(mr_encoder *e, uint8_t *out, bool wide, mr_pattern pattern) {
     scanner s = {e->pending.bytes + e->pending.count, e->last, false, 0};
     const uint8_t *p = e->pending.bytes + e->start;
+    const uint8_t *whole = p, *part = p;  // where the last pre-token began, and what is left of it, up to p
     uint8_t *begin = out;
     size_t width = wide ? 4 : 2;
     piece pieces[BATCH];
@@ -335,26 +359,34 @@ INLINE int64_t pull(mr_encoder *e, uint8_t *out, bool wide, mr_pattern pattern) 
     while (!ended) {
         int count = 0;
         while (count < BATCH) {
-            if (p >= s.limit) {
-                ended = true;
-                break;
-            }
-            s.hit = false;
-            const uint8_t *end = scan(&s, p, pattern);
-            if (s.hit && !e->last) {
-                ended = true;
-                break;
+            const uint8_t *end = p;
+            if (part == p) {
+                if (p >= s.limit) {
+                    ended = true;
+                    break;
+                }
+                s.hit = false;
+                end = scan(&s, p, pattern);
+                if (s.hit && !e->last) {
+                    ended = true;
+                    break;
+                }
+                if (end - p > MR_PRETOKEN_LIMIT) return e->failure = MR_ENCODER_TOO_LONG;
+                whole = p;
+                p = end;
             }
             piece *next = &pieces[count++];
-            next->bytes = p;
-            next->count = (size_t)(end - p);
+            next->bytes = part;
+            if (has_parts(part, (size_t)(end - part))) end = part_end(e->vocabulary, part, end);
+            next->count = (size_t)(end - part);
+            next->is_part = part != whole || end != p;
+            part = end;
             if (next->count <= SHORT_LIMIT) {
                 load_short(e, next);
             } else if (next->count <= LONG_LIMIT) {
                 uint64_t key[4];
-                __builtin_prefetch(load_long(e, p, next->count, key));
+                __builtin_prefetch(load_long(e, next->bytes, next->count, key));
             }
-            p = end;
         }
         for (int i = 0; i < count; i++) {
             piece *piece = &pieces[i];

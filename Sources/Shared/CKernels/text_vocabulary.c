@@ -55,6 +55,22 @@ static size_t pairs_of_ranks(mr_vocabulary *v, bool insert) {
     return found;
 }
 
+/// At least four bits for each token's byte, so that few borders are taken for crossed which are not.
+static bool make_joins(mr_vocabulary *v) {
+    v->join_shift = shift_for(2 * (size_t)v->offsets[v->count] + 64);
+    v->joins = calloc(((size_t)1 << (64 - v->join_shift)) / 64, 8);
+    if (!v->joins) return false;
+    for (size_t i = 0; i < v->count; i++) {
+        const uint8_t *begin = v->bytes + v->offsets[i], *end = v->bytes + v->offsets[i + 1];
+        for (const uint8_t *border = begin + 1; border < end; border++) {
+            bool before = border - begin > 1, behind = end - border > 1;
+            uint64_t bit = join_place(v, before && behind ? JOIN_INSIDE : behind ? JOIN_BEGIN : before ? JOIN_END : JOIN_ALL, border);
+            v->joins[bit >> 6] |= 1ull << (bit & 63);
+        }
+    }
+    return true;
+}
+
 mr_vocabulary *mr_vocabulary_create(const uint8_t *bytes, const uint32_t *offsets, const uint32_t *ids, size_t count,
                                     const uint32_t *merges, size_t merge_count, bool whole) {
     mr_vocabulary *v = calloc(1, sizeof *v);
@@ -89,6 +105,7 @@ mr_vocabulary *mr_vocabulary_create(const uint8_t *bytes, const uint32_t *offset
         if (!make_pairs(v, pairs_of_ranks(v, false))) goto fail;
         pairs_of_ranks(v, true);
     }
+    if (!make_joins(v)) goto fail;
     v->byte_pairs = malloc(65536 * sizeof *v->byte_pairs);
     if (!v->byte_pairs) goto fail;
     for (uint32_t i = 0; i < 65536; i++) {
@@ -109,6 +126,7 @@ void mr_vocabulary_destroy(mr_vocabulary *v) {
     free(v->token_table);
     free(v->pairs);
     free(v->pair_filter);
+    free(v->joins);
     free(v->byte_pairs);
     free(v);
 }

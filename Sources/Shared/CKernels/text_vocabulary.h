@@ -33,9 +33,34 @@ struct mr_vocabulary {
     uint64_t *pair_filter;  // a bit a pair, by its hash: what is not set is no pair
     int filter_shift;
     byte_pair *byte_pairs;  // of the tokens of two bytes: how every merge begins
+    uint64_t *joins;        // a bit for each way in which a token goes on from byte to byte, by its hash
+    int join_shift;
     bool whole;
     uint32_t byte_ids[256];
 };
+
+/// Where a token stands that goes over a border: it is the two bytes beside it, begins with them, ends with them, or neither.
+enum { JOIN_ALL, JOIN_BEGIN, JOIN_END, JOIN_INSIDE };
+
+/// The place of the bit for the bytes beside a border: two, or of a token that goes on there a third behind or before, or both.
+static inline uint64_t join_place(const mr_vocabulary *v, uint64_t place, const uint8_t *border) {
+    uint64_t key = place << 32 | (uint32_t)border[-1] << 8 | (uint32_t)border[0] << 16;
+    if (place == JOIN_END || place == JOIN_INSIDE) key |= border[-2];
+    if (place == JOIN_BEGIN || place == JOIN_INSIDE) key |= (uint32_t)border[1] << 24;
+    return ((key ^ key << 21) * 0x9e3779b97f4a7c15) >> v->join_shift;
+}
+
+static inline bool joins(const mr_vocabulary *v, uint64_t place, const uint8_t *border) {
+    uint64_t bit = join_place(v, place, border);
+    return v->joins[bit >> 6] >> (bit & 63) & 1;
+}
+
+/// Whether a token may go over a border inside begin ..< end; no token is missed.
+static inline bool may_join(const mr_vocabulary *v, const uint8_t *begin, const uint8_t *border, const uint8_t *end) {
+    bool before = border - begin > 1, behind = end - border > 1;
+    return joins(v, JOIN_ALL, border) || (behind && joins(v, JOIN_BEGIN, border)) ||
+           (before && joins(v, JOIN_END, border)) || (before && behind && joins(v, JOIN_INSIDE, border));
+}
 
 static inline uint64_t hash_of_bytes(const uint8_t *bytes, size_t count) {
     uint64_t hash = count * 0x9e3779b97f4a7c15;

@@ -213,6 +213,8 @@ private final class DocumentCutter {
     private var cutter: FrameCutter
     private let compressor: ZstdCompressor
     private let type: TokenType
+    /// What was left out when the damaged dataset was made is counted in the new one too.
+    private let leftOut: LeftOut
     private(set) var documents = 0
     private(set) var tokens = 0
 
@@ -222,6 +224,7 @@ private final class DocumentCutter {
             directory: output, vocabularySize: dataset.vocabularySize, tokenizer: tokenizer,
             transform: dataset.manifest.transform)
         type = dataset.type
+        leftOut = dataset.manifest.leftOut
         // Shards about as large as those of the original.
         let tokens = dataset.manifest.shards.indices.map { dataset.manifest.shards.tokens(ofShard: $0) }.max() ?? 1
         cutter = FrameCutter(
@@ -252,12 +255,14 @@ private final class DocumentCutter {
     func finish() throws {
         cutter.finish(ResumePoint())
         try drain()
-        _ = try sink.finish()
+        _ = try sink.finish(leftOut: leftOut)
     }
 
     private func drain() throws(Fault) {
         let frames = cutter.finished
         cutter.finished.removeAll()
-        for frame in frames { _ = try sink.append(CompressedFrame(frame, type: type, using: compressor)) }
+        for frame in frames {
+            _ = try sink.append(CompressedFrame(frame, type: type, using: compressor), leftOut: leftOut)
+        }
     }
 }
