@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop tokenizers foreign dashboards parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop expansion tokenizers foreign dashboards parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -80,6 +80,9 @@ ingest: build ## Try pipelines/ingest: GNU parallel, and Slurm and Ray where the
 
 interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
+
+expansion: build $(VENV)/ready ## Make models larger and compare their logits with transformers' (PyPI); three minutes
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/expansion.sh
 
 tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers on over 100 MB of text (QUICK=--quick: 4 MB)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_tokenizers.py $(QUICK)

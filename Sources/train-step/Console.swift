@@ -39,6 +39,11 @@ final class Console {
             progress.update { line(step) }
         case .evaluated(_, let evaluation): validation = evaluation.loss
         case .saved: break
+        case .expanded(let record):
+            progress.clear()
+            StandardError.writeLine(
+                "train-step: step \(record.step ?? 0): \(record.policy), \(record.parametersBefore) to \(record.parametersAfter) parameters, preserves \(record.promise.rawValue), logits differ by \(record.relative) of the largest"
+            )
         case .skippedCheckpoint(let skipped):
             StandardError.writeLine("train-step: passed over \(quoted(skipped.name)): \(skipped.reason)")
         }

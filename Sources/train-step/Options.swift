@@ -41,6 +41,13 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Begin again from the peak every n steps behind the warm-up.", valueName: "n"))
     var restartEvery: Int?
 
+    @Option(
+        parsing: .upToNextOption,
+        help: ArgumentHelp(
+            "Make the model larger when so many steps are done, by a policy of ckpt-tool expand; may be repeated.",
+            valueName: "step policy"))
+    var expandAt: [String] = []
+
     @Option(help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))
     var seed: UInt64?
 

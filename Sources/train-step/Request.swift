@@ -71,7 +71,8 @@ struct Request {
         guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
         }
-        let state = TrainingState(recipe: try Request.makeRecipe(recipe, steps: steps), steps: steps)
+        var state = TrainingState(recipe: try Request.makeRecipe(recipe, steps: steps), steps: steps)
+        try state.plan(PlannedExpansion.parse(recipe.expandAt))
         let (configuration, origin) = try readModel()
         return try TrainingRun(
             new: FilePath(directory), configuration: configuration, origin: origin, state: state, options: options,
@@ -99,6 +100,7 @@ struct Request {
         _ state: inout TrainingState, _ target: TargetOptions, _ recipe: RecipeOptions
     ) throws(Fault) {
         try refuseOther(recipe, than: state.recipe)
+        if !recipe.expandAt.isEmpty { try state.plan(PlannedExpansion.parse(recipe.expandAt)) }
         if let steps = target.steps {
             if steps != state.steps { state.status = .running }
             state.steps = steps

@@ -38,6 +38,8 @@ import Training
             "tokenizer": ["name": "bytes"],
         ],
         "guard": ["skipped": 3, "consecutive": 2], "best": ["step": 60, "validation_loss": 3.3000000000000003],
+        "expansions": [["step": 40, "policy": "layers=2,how=identity,where=even", "relative": 1e-16]],
+        "planned_expansions": [["step": 70, "policy": "intermediate=40,how=fresh,seed=3"]],
     ]
 
     private static func trainer(_ model: JSON, _ state: TrainingState) throws -> Trainer {
@@ -77,6 +79,7 @@ import Training
                 try writer.write(source("", 1), to: Checkpoint.modelName)
                 try writer.write(source("m.", 2) + source("v.", 3), to: Checkpoint.optimizerName)
                 try writer.write(Self.state, to: Checkpoint.stateName)
+                writer.expansions = Self.state["expansions"]
             }
             // load(x), and save(load(x)).
             let checkpoint = try Checkpoint(x)

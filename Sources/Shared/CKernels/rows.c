@@ -21,6 +21,18 @@ void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, fl
     }
 }
 
+void mr_rope_table_of(const double *frequency, double magnitude, int64_t positions, int64_t half, float *cosine,
+                      float *sine) {
+    for (int64_t i = 0; i < half; i++) {
+        for (int64_t p = 0; p < positions; p++) {
+            double s, c;
+            double_sincos((double)p * frequency[i], &s, &c);
+            cosine[p * half + i] = (float)(c * magnitude);
+            sine[p * half + i] = (float)(s * magnitude);
+        }
+    }
+}
+
 void mr_rope(mr_context *context, int64_t n, int64_t heads, int64_t d, int64_t stride, float *x,
              const uint32_t *position, const float *cosine, const float *sine, bool inverse) {
     mr_rope_arguments a = {

@@ -8,6 +8,8 @@ public import SystemPackage
 public final class CheckpointWriter {
     private let directory: AtomicDirectory
     private var files: [Manifest.File] = []
+    /// What the model has been through on its way to this shape, for the manifest; nil: nothing.
+    public var expansions: JSON?
 
     /// Where the checkpoint will stand.
     public var path: FilePath { directory.path }
@@ -56,6 +58,14 @@ public final class CheckpointWriter {
                 headerDigest: written.headerDigest, tensors: written.tensors))
     }
 
+    /// The tensors of a file that was added, read back from where it lies until the directory is published.
+    public func reopen(_ name: String) throws(Fault) -> TensorSet {
+        guard let file = files.first(where: { $0.name == name }) else {
+            preconditionFailure("no file \(name) was written")
+        }
+        return try Checkpoint.tensors(file, in: directory.temporary)
+    }
+
     /// Writes the manifest and publishes the directory.
     /// - Returns: the manifest.
     @discardableResult
@@ -66,7 +76,7 @@ public final class CheckpointWriter {
     }
 
     func finish() throws(Fault) -> Manifest {
-        let manifest = Manifest(files: files)
+        let manifest = Manifest(files: files, expansions: expansions)
         let file = try create(Manifest.fileName)
         try file.write(manifest.encoded)
         try file.commit(durable: false)

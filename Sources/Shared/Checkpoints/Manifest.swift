@@ -23,6 +23,8 @@ public struct Manifest: Sendable, Equatable {
 
     /// In the order they were written.
     public let files: [File]
+    /// `expansions` of state.json, for who reads only the manifest; nil when there are none.
+    public let expansions: JSON?
 
     public subscript(name: String) -> File? { files.first { $0.name == name } }
 
@@ -30,7 +32,11 @@ public struct Manifest: Sendable, Equatable {
 
     /// The manifest as JSON, without its own digest.
     public var json: JSON {
-        ["format": "millrace-checkpoint", "version": 1, "files": .array(files.map(Manifest.json))]
+        var object: JSONObject = [
+            "format": "millrace-checkpoint", "version": 1, "files": .array(files.map(Manifest.json)),
+        ]
+        object["expansions"] = expansions
+        return .object(object)
     }
 
     /// The bytes of the file.
@@ -54,7 +60,10 @@ public struct Manifest: Sendable, Equatable {
         return .object(object)
     }
 
-    init(files: [File]) { self.files = files }
+    init(files: [File], expansions: JSON? = nil) {
+        self.files = files
+        self.expansions = expansions
+    }
 
     /// - Throws: `Fault` (bad data): damaged, of another format or version, or with a name that leaves the directory.
     init(parsing bytes: [UInt8], name: String) throws(Fault) {
@@ -97,6 +106,7 @@ public struct Manifest: Sendable, Equatable {
                     name: fileName, byteCount: size, digest: digest, headerDigest: headerDigest, tensors: tensors))
         }
         self.files = files
+        expansions = json["expansions"]
     }
 
     /// The last line but one holds the SHA-256 of all bytes before it.

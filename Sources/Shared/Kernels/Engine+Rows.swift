@@ -14,6 +14,23 @@ extension Engine {
         return tables
     }
 
+    /// Tables (positions, d/2) of the cosine and sine of p · frequencies[i], times `magnitude`.
+    public static func ropeTable(
+        frequencies: [Double], magnitude: Double, positions: Int
+    ) -> (cosine: Tensor, sine: Tensor) {
+        let half = frequencies.count
+        precondition(positions >= 0, "rope of \(positions) positions")
+        let tables = (cosine: Tensor(zeroed: positions * half), sine: Tensor(zeroed: positions * half))
+        // SAFETY: the tables have the size that the function fills, and the frequencies live for the call.
+        unsafe frequencies.withUnsafeBufferPointer { frequencies in
+            if let base = frequencies.baseAddress {
+                unsafe mr_rope_table_of(
+                    base, magnitude, Int64(positions), Int64(half), tables.cosine.pointer, tables.sine.pointer)
+            }
+        }
+        return tables
+    }
+
     /// Rotates `heads` heads of width d in each row of x, in place (RoPE, arXiv:2104.09864; pairs (i, i + d/2)); a row
     /// begins every `stride` floats. `inverse` rotates back, which is the backward pass.
     public func rope(

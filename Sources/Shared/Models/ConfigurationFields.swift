@@ -79,7 +79,7 @@ struct ConfigurationFields {
         return dropouts
     }
 
-    /// The base of the rotary angles, from either spelling; they may not contradict each other, and scaling is refused.
+    /// The base of the rotary angles, from either spelling; they may not contradict each other.
     func ropeTheta() throws(Fault) -> Double {
         let bounds = 1.0...1e12
         let older = try present("rope_theta") == nil ? nil : number("rope_theta", default: 1, in: bounds)
@@ -88,7 +88,6 @@ struct ConfigurationFields {
             guard let value = present(key) else { continue }
             guard value.objectValue != nil else { throw refusal(key, value, "expected an object") }
             let inner = ConfigurationFields(json: value, name: name)
-            for spelling in ["rope_type", "type"] { try inner.require(spelling, among: ["default"], inside: key) }
             _ = try inner.number("partial_rotary_factor", default: 1, in: 1...1)
             guard inner.present("rope_theta") != nil else { continue }
             let current = try inner.number("rope_theta", default: 1, in: bounds)
@@ -98,6 +97,66 @@ struct ConfigurationFields {
             theta = current
         }
         return theta ?? 10_000
+    }
+
+    /// How rotary frequencies are changed, from either spelling; they may not contradict each other. What depends on the
+    /// length of a sequence is refused.
+    /// - Parameter original: the length that a scaling which names none begins from.
+    func ropeScaling(original: Int) throws(Fault) -> RotaryScaling? {
+        var found: (key: String, scaling: RotaryScaling?)?
+        for key in ["rope_scaling", "rope_parameters"] {
+            guard let value = present(key) else { continue }
+            let inner = ConfigurationFields(json: value, name: name)
+            let scaling = try inner.scaling(inside: key, original: original)
+            if let found, found.scaling != scaling {
+                throw .badData(name, "'\(found.key)' and '\(key)' name different scalings")
+            }
+            found = (key, scaling)
+        }
+        return found?.scaling
+    }
+
+    private func scaling(inside key: String, original: Int) throws(Fault) -> RotaryScaling? {
+        var type: String?
+        for spelling in ["rope_type", "type"] {
+            guard let value = present(spelling) else { continue }
+            guard let text = value.stringValue, ["default", "linear", "yarn", "llama3"].contains(text) else {
+                throw refusal(key + "." + spelling, value, "expected 'default', 'linear', 'yarn' or 'llama3'")
+            }
+            if let type, type != text { throw .badData(name, "'\(key)' has two types, '\(type)' and '\(text)'") }
+            type = text
+        }
+        let positive = 1e-6...1e6
+        func factor() throws(Fault) -> Double {
+            guard present("factor") != nil else { throw .badData(name, "'\(key).factor' is missing") }
+            return try number("factor", default: 1, in: positive)
+        }
+        let length = try size("original_max_position_embeddings", default: original, limit: 1 << 24)
+        switch type {
+        case "linear": return .linear(factor: try factor())
+        case "yarn":
+            for other in ["mscale", "mscale_all_dim"] {
+                if let value = present(other) {
+                    throw refusal(key + "." + other, value, "this program does not have it")
+                }
+            }
+            if try !flag("truncate", default: true) {
+                throw .badData(name, "'\(key).truncate' is false, this program does not have it")
+            }
+            return .yarn(
+                factor: try factor(), original: length, betaFast: try number("beta_fast", default: 32, in: positive),
+                betaSlow: try number("beta_slow", default: 1, in: positive),
+                attentionFactor: try present("attention_factor") == nil
+                    ? nil : number("attention_factor", default: 1, in: positive))
+        case "llama3":
+            let low = try number("low_freq_factor", default: 1, in: positive)
+            let high = try number("high_freq_factor", default: 4, in: positive)
+            guard high > low else {
+                throw .badData(name, "'\(key).high_freq_factor' is \(high), expected more than low_freq_factor \(low)")
+            }
+            return .llama3(factor: try factor(), low: low, high: high, original: length)
+        default: return nil
+        }
     }
 
     /// Given, or the hidden size split among the heads; even, because rotation takes pairs.

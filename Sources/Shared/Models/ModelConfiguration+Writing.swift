@@ -40,6 +40,12 @@ extension ModelConfiguration {
             "rope_parameters": ["rope_theta": theta, "rope_type": "default"], "rope_scaling": .null,
             "rope_theta": theta,
         ]
+        if let ropeScaling {
+            var parameters = ropeScaling.json
+            object["rope_scaling"] = .object(parameters)
+            parameters["rope_theta"] = theta
+            object["rope_parameters"] = .object(parameters)
+        }
         // Qwen2's biases are fixed by the family, and neither Qwen has biases in its feed-forward block.
         if family != .qwen2 { object["attention_bias"] = .bool(biasesQueryKeyValue) }
         if family == .llama {

@@ -23,6 +23,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public let normalization: Normalization
     public let normEpsilon: Double
     public let positions: PositionEncoding
+    /// How rotary frequencies are changed for more positions; nil: not at all.
+    public let ropeScaling: RotaryScaling?
     /// The longest sequence the model is meant for; rows of the table of learned positions.
     public let maximumPositions: Int
     public let feedForward: FeedForward
@@ -69,6 +71,7 @@ public struct ModelConfiguration: Sendable, Equatable {
             normalization = .layer
             normEpsilon = try fields.number("layer_norm_epsilon", default: 1e-5, in: 1e-12...1)
             positions = .learned
+            ropeScaling = nil
             maximumPositions = try fields.size("n_positions", default: 1024, limit: 1 << 24)
             feedForward = .gelu
             (biasesQueryKeyValue, biasesOutput, biasesFeedForward) = (true, true, true)
@@ -87,8 +90,9 @@ public struct ModelConfiguration: Sendable, Equatable {
                 isRequired: family == .qwen3)
             normalization = .rootMeanSquare
             normEpsilon = try fields.number("rms_norm_eps", default: 1e-6, in: 1e-12...1)
-            positions = .rotary(theta: try fields.ropeTheta())
             maximumPositions = try fields.size("max_position_embeddings", default: 2048, limit: 1 << 24)
+            positions = .rotary(theta: try fields.ropeTheta())
+            ropeScaling = try fields.ropeScaling(original: maximumPositions)
             feedForward = .swiGLU
             let attentionBias = try fields.flag("attention_bias", default: family == .qwen2)
             biasesQueryKeyValue = attentionBias

@@ -9,7 +9,11 @@ struct RotaryTable {
 
     /// nil when the model does not rotate.
     init?(_ c: ModelConfiguration, positions: Int) {
-        guard let theta = c.ropeTheta else { return nil }
-        (cosine, sine) = Engine.ropeTable(theta: theta, positions: positions, d: c.headSize)
+        guard let theta = c.ropeTheta, let angles = RotaryAngles(c) else { return nil }
+        (cosine, sine) =
+            c.ropeScaling == nil
+            ? Engine.ropeTable(theta: theta, positions: positions, d: c.headSize)
+            : Engine.ropeTable(
+                frequencies: angles.frequencies, magnitude: angles.magnitude, positions: positions)
     }
 }

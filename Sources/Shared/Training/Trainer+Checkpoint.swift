@@ -20,6 +20,7 @@ extension Trainer {
                 [Trainer.source("m.\($0.name)", $0, optimizer.m), Trainer.source("v.\($0.name)", $0, optimizer.v)]
             }, to: Checkpoint.optimizerName)
         try writer.write(state.json, to: Checkpoint.stateName)
+        if !state.expansions.isEmpty { writer.expansions = .array(state.expansions) }
     }
 
     private static func source(_ name: String, _ tensor: ParameterTensor, _ flat: Tensor) -> TensorSource {
@@ -98,7 +99,7 @@ extension ModelConfiguration {
 extension TensorSet {
     /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
     /// without its head have it (`wte.weight`, as the first GPT-2 files do).
-    fileprivate func storedName(of tensor: ParameterTensor) -> String {
+    func storedName(of tensor: ParameterTensor) -> String {
         let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init) ?? tensor.name
         return self[tensor.name] == nil && self[bare] != nil && tensor.name != "lm_head.weight" ? bare : tensor.name
     }

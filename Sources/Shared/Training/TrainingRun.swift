@@ -27,18 +27,19 @@ public enum TrainingEvent {
     case evaluated(step: Int, Evaluation)
     case saved(step: Int, FilePath)
     case skippedCheckpoint(RunDirectory.Skipped)
+    case expanded(ExpansionRecord)
 }
 
 /// One run in one directory. Holds the directory's lock while it lives.
 public final class TrainingRun {
     public let directory: RunDirectory
     public internal(set) var state: TrainingState
-    let configuration: ModelConfiguration
+    private(set) var configuration: ModelConfiguration
     let engine: Engine
     let options: TrainingOptions
     /// Parameters to begin from: the run's own checkpoint, or another model's.
-    let origin: Checkpoint?
-    private let isResumed: Bool
+    private(set) var origin: Checkpoint?
+    private var isResumed: Bool
     let report: (TrainingEvent) -> Void
     private var savedStep: Int?
     /// The last checkpoint, while no loss has been computed with its parameters; and the step at whose end one was.
@@ -56,6 +57,7 @@ public final class TrainingRun {
         new path: FilePath, configuration: ModelConfiguration, origin: Checkpoint? = nil, state: TrainingState,
         options: TrainingOptions, engine: Engine, report: @escaping (TrainingEvent) -> Void = { _ in }
     ) throws(Fault) {
+        try PlannedExpansion.require(state.plannedExpansions, of: configuration)
         directory = try RunDirectory(path, access: .write)
         guard try directory.steps().isEmpty else {
             throw Fault(
@@ -104,6 +106,7 @@ public final class TrainingRun {
         configuration = try ModelConfiguration(json: found.checkpoint.configuration(), name: name + "/config.json")
         state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
         try adjust(&state)
+        try PlannedExpansion.require(state.plannedExpansions, of: configuration)
         origin = found.checkpoint
         self.options = options
         self.engine = engine
@@ -146,12 +149,26 @@ public final class TrainingRun {
             throw Fault.badData(source.name, "expected a batch stream")
         }
         try accept(head, name: source.name)
-        let trainer = try makeTrainer(head)
-        if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
-        let clock = try prepareMetrics()
-        try describe(head, configuration, state).write(run: directory.path)
-        if !isResumed { try save(trainer) }
-        return try loop(trainer, stream, source.name, MetricsWriter(run: directory.path), clock, isInterrupted)
+        var instruments: (clock: TrainingClock, metrics: MetricsWriter)?
+        // A trainer lives until the model is made larger: there is memory for one.
+        func stretch() throws -> TrainingOutcome? {
+            let trainer = try makeTrainer(head)
+            if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
+            let (clock, metrics) = try instruments ?? (prepareMetrics(), MetricsWriter(run: directory.path))
+            instruments = (clock, metrics)
+            try describe(head, configuration, state).write(run: directory.path)
+            if !isResumed { try save(trainer) }
+            return try loop(trainer, stream, source.name, metrics, clock, isInterrupted)
+        }
+        while true {
+            if let outcome = try stretch() { return outcome }
+            try enlarge()
+        }
+    }
+
+    /// As a run that is resumed from `checkpoint`.
+    func goOn(from checkpoint: Checkpoint, as configuration: ModelConfiguration) {
+        (origin, self.configuration, isResumed) = (checkpoint, configuration, true)
     }
 
     private func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
@@ -164,7 +181,7 @@ public final class TrainingRun {
     private func loop(
         _ trainer: Trainer, _ stream: BatchPrefetcher, _ name: String, _ metrics: MetricsWriter, _ clock: TrainingClock,
         _ isInterrupted: () -> Bool
-    ) throws -> TrainingOutcome {
+    ) throws -> TrainingOutcome? {
         func interrupted() throws -> TrainingOutcome {
             try metrics.synchronize()
             try save(trainer)
@@ -175,6 +192,11 @@ public final class TrainingRun {
             return try interrupted()
         }
         while trainer.state.step < trainer.state.steps {
+            if trainer.state.dueExpansion != nil {
+                try metrics.synchronize()
+                try save(trainer)
+                return nil
+            }
             guard let item = wait(for: stream, isInterrupted) else { return try interrupted() }
             switch item {
             case .head: throw Fault.badData(name, "a second HEAD in the stream")

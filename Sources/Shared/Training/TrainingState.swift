@@ -54,6 +54,10 @@ public struct TrainingState: Sendable, Equatable {
     public var data: Data?
     public var guardState = Guard()
     public var best: Best?
+    /// What the model has been through on its way to its shape: `ExpansionRecord`s, oldest first.
+    public var expansions: [JSON] = []
+    /// What it is still to go through, by step.
+    public internal(set) var plannedExpansions: [PlannedExpansion] = []
 
     public init(recipe: TrainingRecipe, steps: Int) {
         self.recipe = recipe
@@ -87,6 +91,10 @@ public struct TrainingState: Sendable, Equatable {
             best.map {
                 ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
             } ?? .null
+        if !expansions.isEmpty { object["expansions"] = .array(expansions) }
+        if !plannedExpansions.isEmpty {
+            object["planned_expansions"] = .array(plannedExpansions.map(\.json))
+        }
         return .object(object)
     }
 
@@ -120,6 +128,8 @@ public struct TrainingState: Sendable, Equatable {
         let guardFields = Fields(json["guard"] ?? .null, name: name, within: "guard")
         guardState = Guard(
             skipped: try guardFields.count("skipped"), consecutive: try guardFields.count("consecutive"))
+        expansions = try ExpansionRecord.list(json["expansions"], name: name)
+        plannedExpansions = try PlannedExpansion.list(json["planned_expansions"], name: name)
         if let best = json["best"], !best.isNull {
             let fields = Fields(best, name: name, within: "best")
             self.best = Best(step: try fields.count("step"), validationLoss: try fields.double("validation_loss"))

@@ -148,6 +148,9 @@ void mr_bias_backward(mr_context *context, int64_t n, int64_t c, int64_t period,
 /// cosine, sine: (positions, d/2) for angle = p · theta^(-2i/d), computed in double by our own functions (the same bits
 /// on every processor), then rounded.
 void mr_rope_table(double theta, int64_t positions, int64_t d, float *cosine, float *sine);
+/// The same for given frequencies (half of them), times `magnitude`.
+void mr_rope_table_of(const double *frequency, double magnitude, int64_t positions, int64_t half, float *cosine,
+                      float *sine);
 /// Rotates (RoFormer, arXiv:2104.09864; split-half pairs (i, i + d/2)) `heads` heads of width d in each of n rows of x,
 /// in place; a row begins every `stride` floats. position[i] chooses the row of the table. `inverse` rotates back
 /// (which is the backward pass).

@@ -1,0 +1,224 @@
+// A checkpoint made into one of a larger model: every tensor of model and optimizer passes through the plan, one at a time,
+// and before anything is published the written model is held against the old one in float64.
+
+public import Bytes
+public import Checkpoints
+private import Kernels
+public import Models
+internal import SystemPackage
+
+/// One or more policies applied to a checkpoint, one after the other (docs/expansion.md).
+public struct CheckpointExpansion {
+    public let origin: Checkpoint
+    public let plans: [ExpansionPlan]
+    /// Of the model that comes out.
+    public let configuration: ModelConfiguration
+    private let state: JSON?
+
+    /// - Parameter state: what state.json is to hold; nil: what it holds.
+    /// - Throws: `Fault`: a policy that this model cannot follow (usage), or a checkpoint that is not sound (bad data).
+    public init(_ origin: Checkpoint, _ policies: [ExpansionPolicy], state given: JSON? = nil) throws(Fault) {
+        self.origin = origin
+        let name = origin.path.appending(Checkpoint.configurationName).string
+        var configuration = try ModelConfiguration(json: origin.configuration(), name: name)
+        try configuration.require(tensorsOf: origin)
+        let statePath = origin.path.appending(Checkpoint.stateName).string
+        // Not with `??`, which loses the type of the error.
+        var state = given
+        if state == nil, origin.manifest?[Checkpoint.stateName] != nil { state = try origin.state() }
+        self.state = state
+        let earlier = try ExpansionRecord.list(state?["expansions"] ?? origin.manifest?.expansions, name: statePath)
+        var plans: [ExpansionPlan] = []
+        for policy in policies {
+            let plan = try ExpansionPlan(configuration, policy, generation: earlier.count + plans.count)
+            plans.append(plan)
+            configuration = plan.after
+        }
+        self.plans = plans
+        self.configuration = configuration
+    }
+
+    /// Writes every file of the larger checkpoint but the manifest.
+    /// - Returns: a record of each policy, which state.json and the manifest have too.
+    /// - Throws: `Fault`: a damaged tensor, one that no rule carries, or a promise that was not kept.
+    @discardableResult
+    public func write(_ writer: CheckpointWriter) throws -> [ExpansionRecord] {
+        try writer.write(configuration.json, to: Checkpoint.configurationName)
+        let tensors = ParameterLayout(configuration).tensors
+        try writer.write(try tensors.map { try source("", .parameters, $0) }, to: Checkpoint.modelName)
+        let records = try check(try writer.reopen(Checkpoint.modelName))
+        let optimizer = try optimizerSources(tensors)
+        if !optimizer.isEmpty { try writer.write(optimizer, to: Checkpoint.optimizerName) }
+        let earlier = try ExpansionRecord.list(
+            state?["expansions"] ?? origin.manifest?.expansions, name: origin.path.string)
+        let all = JSON.array(earlier + records.map(\.json))
+        if case .object(var object) = state {
+            object["expansions"] = all
+            try writer.write(.object(object), to: Checkpoint.stateName)
+        }
+        writer.expansions = all
+        for name in try origin.fileNames() where isCompanion(name) { try writer.write(origin.read(name), to: name) }
+        return records
+    }
+
+    /// What lies beside the model and does not depend on its shape. Of a foreign directory only what belongs to its
+    /// tokenizer: it may hold the same weights in other formats.
+    private func isCompanion(_ name: String) -> Bool {
+        if Checkpoint.reservedNames.contains(name) { return false }
+        if !origin.isForeign { return !name.hasSuffix(".safetensors") }
+        return ["tokenizer", "vocab.", "merges.", "special_tokens", "added_tokens"].contains { name.hasPrefix($0) }
+            || name.hasSuffix(".tiktoken")
+    }
+
+    // MARK: Values
+
+    /// A tensor of the model behind `level` policies.
+    private func values(
+        _ prefix: String, _ quantity: ExpandedQuantity, _ name: String, level: Int
+    ) throws -> [Float] {
+        if level == 0 { return try stored(prefix, name) }
+        let expanded = try expandedTensor(name, level: level)
+        let old = try values(prefix, quantity, expanded.source.name, level: level - 1)
+        var result: [Float] = []
+        result.reserveCapacity(expanded.tensor.count)
+        expanded.forEachRow(quantity, from: old) { result += $0 }
+        return result
+    }
+
+    private func expandedTensor(_ name: String, level: Int) throws -> ExpandedTensor {
+        guard let tensor = plans[level - 1].tensors.first(where: { $0.tensor.name == name }) else {
+            throw Fault(.usage, "no tensor \(quoted(name)) in the larger model")
+        }
+        return tensor
+    }
+
+    private func stored(_ prefix: String, _ name: String) throws -> [Float] {
+        var values: [Float] = []
+        if prefix.isEmpty, let tensor = ParameterLayout(plans[0].before)[name] {
+            let stored = origin.model.storedName(of: tensor)
+            values.reserveCapacity(tensor.count)
+            try origin.model.readFloats(stored) { values += $1 }
+        } else {
+            try origin.optimizer?.readFloats(prefix + name) { values += $1 }
+        }
+        return values
+    }
+
+    private func source(
+        _ prefix: String, _ quantity: ExpandedQuantity, _ tensor: ParameterTensor
+    ) throws -> TensorSource {
+        let expanded = try expandedTensor(tensor.name, level: plans.count)
+        return TensorSource(name: prefix + tensor.name, dtype: .f32, shape: tensor.shape) { emit in
+            let old = try values(prefix, quantity, expanded.source.name, level: plans.count - 1)
+            var piece: [Float] = []
+            try expanded.forEachRow(quantity, from: old) { row in
+                piece += row
+                if piece.count >= 1 << 18 {
+                    try piece.withRawSpan(emit)
+                    piece.removeAll(keepingCapacity: true)
+                }
+            }
+            if !piece.isEmpty { try piece.withRawSpan(emit) }
+        }
+    }
+
+    // MARK: Optimizer
+
+    /// The rule of an optimizer's tensors by the first part of their names.
+    private static let quantities: [String: ExpandedQuantity] = [
+        "m.": .gradients, "v.": .squaredGradients, "ema.": .parameters,
+    ]
+
+    /// Moments of those tensors whose sources have them: what was frozen has none, and stays so.
+    private func optimizerSources(_ tensors: [ParameterTensor]) throws -> [TensorSource] {
+        guard let optimizer = origin.optimizer else { return [] }
+        let old = ParameterLayout(plans[0].before)
+        var prefixes: Set<String> = []
+        for entry in optimizer.entries {
+            let (prefix, name) = CheckpointExpansion.parts(entry.name)
+            guard CheckpointExpansion.quantities[prefix] != nil, old[name]?.shape == entry.shape else {
+                throw Fault.badData(
+                    origin.path.appending(Checkpoint.optimizerName).string,
+                    "tensor \(quoted(entry.name)) of shape \(entry.shape): no rule says how it grows")
+            }
+            prefixes.insert(prefix)
+        }
+        return try prefixes.sorted().flatMap { prefix in
+            try tensors.filter { optimizer[prefix + (try rootName($0.name))] != nil }.map {
+                try source(prefix, CheckpointExpansion.quantities[prefix] ?? .parameters, $0)
+            }
+        }
+    }
+
+    private static func parts(_ name: String) -> (prefix: String, rest: String) {
+        guard let dot = name.firstIndex(of: ".") else { return ("", name) }
+        return (String(name[...dot]), String(name[name.index(after: dot)...]))
+    }
+
+    /// The tensor of the first model that one of the last comes from.
+    private func rootName(_ name: String) throws -> String {
+        var name = name
+        for level in stride(from: plans.count, to: 0, by: -1) {
+            name = try expandedTensor(name, level: level).source.name
+        }
+        return name
+    }
+
+    // MARK: Check
+
+    /// Holds the model behind each policy against the one before it: logits of random ids in float64.
+    /// - Parameter written: the last model, as it was written.
+    private func check(_ written: TensorSet) throws -> [ExpansionRecord] {
+        let first = plans[0].before
+        let size = ParameterLayout(configuration).count
+        // A pass over a model of a billion parameters takes a second or two a position.
+        let positions = min(first.maximumPositions, size > 1 << 28 ? 8 : 32)
+        let random = Random(seed: 0, purpose: RandomPurpose.expansionCheck)
+        let ids = (0..<positions).map { Int(random.bits(UInt64($0)) % UInt64(first.vocabularySize)) }
+        var before = try ReferenceForward(first) { try values("", .parameters, $0, level: 0) }.logits(ids)
+        var records: [ExpansionRecord] = []
+        for (index, plan) in plans.enumerated() {
+            let after = try ReferenceForward(plan.after) { name in
+                if index + 1 < plans.count { return try values("", .parameters, name, level: index + 1) }
+                var values: [Float] = []
+                try written.readFloats(name) { values += $1 }
+                return values
+            }.logits(ids)
+            let record = compare(before, after, plan, positions)
+            guard record.largest.isFinite, record.difference.isFinite else {
+                throw Fault.badData(origin.path.string, "the model's logits are not finite: it cannot be checked")
+            }
+            guard record.isKept else {
+                throw Fault.badData(
+                    origin.path.string,
+                    "policy \(quoted(record.policy)) changes logits by \(record.relative) of the largest, promised \(record.promise.tolerance ?? 0)"
+                )
+            }
+            records.append(record)
+            before = after
+        }
+        return records
+    }
+
+    private func compare(
+        _ before: [Double], _ after: [Double], _ plan: ExpansionPlan, _ positions: Int
+    ) -> ExpansionRecord {
+        let (old, new) = (plan.before.vocabularySize, plan.after.vocabularySize)
+        var (largest, difference) = (0.0, 0.0)
+        for t in 0..<positions {
+            for id in 0..<old {
+                let value = before[t * old + id]
+                // `max` would pass over NaN.
+                largest = largest >= abs(value) ? largest : abs(value)
+                let change = abs(after[t * new + id] - value)
+                difference = difference >= change ? difference : change
+                if change.isNaN { difference = .nan }
+            }
+        }
+        return ExpansionRecord(
+            step: state?["step"]?.intValue, policy: plan.policy.description, promise: plan.promise,
+            positions: positions, largest: largest, difference: difference,
+            parametersBefore: ParameterLayout(plan.before).count, parametersAfter: ParameterLayout(plan.after).count,
+            newLayers: plan.newLayers)
+    }
+}

@@ -1,0 +1,26 @@
+// `--expand-at`: the run saves the step, makes a larger model of that checkpoint as ckpt-tool does, publishes it in its
+// place, and goes on from it as a resumed run would. One path for all three, so that they cannot differ; and the smaller
+// model's memory is free before the larger one's is taken.
+
+internal import Bytes
+internal import Checkpoints
+internal import Models
+internal import SystemPackage
+
+extension TrainingRun {
+    /// Makes the larger model of the checkpoint that was just saved.
+    func enlarge() throws {
+        guard let planned = state.dueExpansion else { return }
+        let place = directory.path(of: state.step)
+        var next = state
+        next.plannedExpansions.removeFirst()
+        let expansion = try CheckpointExpansion(try Checkpoint(place), [planned.policy], state: next.json)
+        var records: [ExpansionRecord] = []
+        try directory.save(step: state.step) { records = try expansion.write($0) }
+        let checkpoint = try Checkpoint(place)
+        state = try TrainingState(
+            json: checkpoint.state(), name: place.appending(Checkpoint.stateName).string)
+        goOn(from: checkpoint, as: expansion.configuration)
+        for record in records { report(.expanded(record)) }
+    }
+}

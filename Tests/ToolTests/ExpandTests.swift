@@ -1,0 +1,202 @@
+// ckpt-tool expand from outside: larger models that go on, with moments, state and a record of what was checked.
+
+import TestSupport
+import Testing
+
+@Suite struct ExpandTests {
+    private func expectWell(_ script: String) throws {
+        try withTemporaryDirectory { directory in
+            let result = try runShell("\(ExpandTests.setUp)set -e\n\(script)", directory: directory)
+            #expect(result.status == 0, "\(result.text)\(result.errors)")
+        }
+    }
+
+    private static let setUp = #"""
+        cat > gpt2.json <<'END'
+        {"model_type": "gpt2", "vocab_size": 257, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}
+        END
+        cat > qwen3.json <<'END'
+        {"model_type": "qwen3", "vocab_size": 257, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "max_position_embeddings": 32}
+        END
+        sed 's/qwen3/qwen2/' qwen3.json > qwen2.json
+        sed 's/qwen3/llama/; s/"head_dim"/"tie_word_embeddings": true, "head_dim"/' qwen3.json > llama.json
+        for i in $(seq 200); do echo "document $i: $(seq $i $((i + i % 40)) | tr '\n' ' ')"; echo; done \
+            | tok-shard --tokenizer bytes --split-on '' --output data - || exit
+        pack() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever "$@" data; }
+        learn() { train-step --quiet --learning-rate 1e-2 "$@"; }
+        go_on() { pack --cursor "$(ckpt-tool get "$1/latest" cursor)" | train-step --quiet --resume "$@"; }
+        # refused STATUS PATTERN COMMAND…: one line that names the tool and matches
+        refused() {
+            local status=0
+            "${@:3}" > out 2> errors || status=$?
+            [ "$status" = "$1" ] || { echo "status $status of: ${*:3}"; cat errors; exit 1; }
+            [ "$(grep -vc '^hint: ' errors)" = 1 ] || { echo "expected one line:"; cat errors; exit 1; }
+            grep -q "^[a-z-]*: .*$2" errors || { echo "expected '$2':"; cat errors; exit 1; }
+        }
+
+        """#
+
+    @Test(arguments: ["gpt2", "llama", "qwen2", "qwen3"])
+    func everyFamilyGrowsInEveryWayAndGoesOn(family: String) throws {
+        try expectWell(
+            """
+            pack | learn --run run --model \(family).json --steps 6 --schedule-steps 12
+            policies="layers=4 intermediate=90 hidden=32 vocabulary=300 context=64"
+            test \(family) = gpt2 || policies="$policies heads=8,key-value-heads=4"
+            ckpt-tool expand run --run larger $policies > lines
+            test "$(wc -l < lines)" = "$(echo $policies | wc -w)"
+            awk -F '\\t' '$2 !~ /^exact/ || $3 > 1e-12 || $5 < $4 { print; exit 1 }' lines
+            test "$(readlink larger/latest)" = step-00000006
+            ckpt-tool verify larger
+            for key in cursor tokens updates recipe data guard; do
+                test "$(ckpt-tool get run/latest state.$key)" = "$(ckpt-tool get larger/latest state.$key)"
+            done
+            test "$(ckpt-tool get larger/latest state.expansions)" = "$(ckpt-tool get larger/latest manifest.expansions)"
+            ckpt-tool get larger/latest state.expansions | grep -q '"step":6,"policy":"layers=4,how=identity,where=even","preserves":"exact"'
+            go_on larger --steps 12
+            test "$(ckpt-tool get larger/latest step)" = 12
+            test "$(ckpt-tool get larger/latest vocab_size)" = 300
+            ckpt-tool get larger/latest manifest.expansions | grep -q vocabulary=300
+            # Parameters alone, for another run.
+            ckpt-tool expand run/latest --output wide --intermediate 100 --how fresh > /dev/null
+            ckpt-tool verify wide
+            pack | learn --run other --from wide --steps 2
+            """)
+    }
+
+    /// The loss goes on where it stood: what a step of the larger model finds before it has learned anything.
+    @Test func theFirstLossIsTheSmallerModels() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model llama.json --steps 20
+            ckpt-tool expand run --run larger layers=5 intermediate=48 hidden=48 heads=8 > /dev/null
+            cp -R run same
+            go_on larger --steps 21
+            go_on same --steps 21
+            loss() { metrics-cat --to tsv "$1" | awk -F '\\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "train_loss") c = i } END { print $c }'; }
+            awk -v a="$(loss larger)" -v b="$(loss same)" 'BEGIN { d = a - b; if (!(b > 0) || d > 1e-5 || d < -1e-5) { print a, b; exit 1 } }'
+            """)
+    }
+
+    /// Expanding on the way, stopping and expanding by hand, and every interruption around it: the same bytes.
+    @Test func wherePeopleOrSignalsStopARunDoesNotShow() throws {
+        try expectWell(
+            """
+            plan="--expand-at 5 layers=3 intermediate=48 --expand-at 8 vocabulary=280"
+            steps="--schedule-steps 12 --eval-every 5 --validation validation.batches --save-every 4"
+            pack --limit 2 > validation.batches
+            pack | learn --run whole --model qwen3.json --steps 12 $steps $plan 2> whole.log
+            test "$(grep -c 'parameters, preserves exact' whole.log)" = 3
+            last=$(readlink whole/latest)
+            test "$(ckpt-tool get whole/latest num_hidden_layers)$(ckpt-tool get whole/latest vocab_size)" = 3280
+            same() { diff -r "whole/$last" "$1/$last" && test "$(readlink "$1/best")" = "$(readlink whole/best)"; }
+            # Cut after each step; the plan is in the state, and may be said again.
+            for cut in 2 4 5 6 8 9; do
+                pack | learn --run cut$cut --model qwen3.json --steps $cut $steps $plan 2> /dev/null
+                go_on cut$cut --steps 12 $(test $cut = 6 && echo "$plan") 2> /dev/null
+                same cut$cut
+            done
+            # By hand.
+            pack | learn --run first --model qwen3.json --steps 5 $steps
+            ckpt-tool expand first --run second layers=3 intermediate=48 > /dev/null
+            go_on second --steps 8 $steps
+            ckpt-tool expand second --run third vocabulary=280 > /dev/null
+            go_on third --steps 12 $steps
+            diff -r "whole/$last" "third/$last"
+            # Another number of threads and micro-batches.
+            pack | learn --threads 2 --micro-batches 4 --run threads --model qwen3.json --steps 12 $steps $plan 2> /dev/null
+            same threads
+            """)
+    }
+
+    /// A kill at any write of the expansion leaves the smaller checkpoint or the larger one, and ends in the same bytes.
+    @Test func aKillDuringTheExpansionDoesNotShow() throws {
+        try expectWell(
+            """
+            pack | learn --run whole --model llama.json --steps 6 --expand-at 3 hidden=32 2> /dev/null
+            pack --limit 6 > stream
+            killed=0
+            for delay in 1 2 4 7 11 16 22 29; do
+                rm -rf run
+                train-step --quiet --learning-rate 1e-2 --run run --model llama.json --steps 6 --expand-at 3 hidden=32 \
+                    < stream 2> /dev/null &
+                process=$!
+                # Killed some milliseconds after the checkpoint of step 3 appears.
+                for i in $(seq 2000); do test -e run/step-00000003 && break; sleep 0.002; done
+                sleep "0.0$(printf %02d $delay)"
+                kill -KILL $process 2> /dev/null || true
+                if wait $process; then :; else test $? = 137 && killed=$((killed + 1)); fi
+                go_on run 2> /dev/null
+                diff -r whole/step-00000006 run/step-00000006
+            done
+            # A kill that came too late proves nothing.
+            test $killed -ge 2
+            """)
+    }
+
+    @Test func aPlanThatCannotBeIsToldBeforeTraining() throws {
+        try expectWell(
+            """
+            pack --limit 9 > stream
+            refused 64 'expand-at 4: GPT-2' learn --run a --model gpt2.json --steps 9 --expand-at 4 heads=4 < stream
+            refused 64 'policy is missing' learn --run a --model gpt2.json --steps 9 --expand-at 4 < stream
+            refused 64 'expected a step' learn --run a --model gpt2.json --steps 9 --expand-at layers=3 < stream
+            refused 64 'expand-at 5: layers is 3' learn --run a --model gpt2.json --steps 9 --expand-at 5 layers=3 --expand-at 4 layers=4 < stream
+            test ! -e a
+            learn --run a --model gpt2.json --steps 6 --expand-at 3 layers=2 < stream 2> /dev/null
+            refused 64 'at step 6 already' learn --resume a --steps 9 --expand-at 4 layers=3 < stream
+            """)
+    }
+
+    @Test func aStackIsToldToChangeTheFunction() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model llama.json --steps 4
+            ckpt-tool expand run --output out --layers 4 --how stack > line
+            awk -F '\\t' '$1 != "layers=4,how=stack,where=end" || $2 != "none" || $3 < 1e-6 { print; exit 1 }' line
+            test "$(ckpt-tool get out manifest.expansions.0.tolerance)" = null
+            test "$(ckpt-tool get out manifest.expansions.0.new_layers)" = '[2,3]'
+            """)
+    }
+
+    @Test func theSameExpansionGivesTheSameBytes() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model qwen2.json --steps 3
+            for i in 1 2; do ckpt-tool expand run --output out$i intermediate=60,seed=5 heads=8,how=fresh > /dev/null; done
+            diff -r out1 out2
+            ckpt-tool expand run --output out3 intermediate=60,seed=6 heads=8,how=fresh > /dev/null
+            ! cmp -s out1/model.safetensors out3/model.safetensors
+            """)
+    }
+
+    @Test func whatCannotBeIsRefusedAndLeavesNothing() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model gpt2.json --steps 2
+            refused 64 'no policy' ckpt-tool expand run --output out
+            refused 64 'either --output' ckpt-tool expand run layers=2
+            refused 64 'either --output' ckpt-tool expand run --output larger --run other layers=2
+            refused 64 'layers is 1' ckpt-tool expand run --output larger layers=1
+            refused 64 'cannot grow alone' ckpt-tool expand run --output larger heads=4
+            refused 64 'go with one option' ckpt-tool expand run --output larger --layers 2 --hidden 32 --how stack
+            refused 64 "'depth'\\|expected layers" ckpt-tool expand run --output larger depth=4
+            refused 64 'has a run already' ckpt-tool expand run --run run layers=2
+            refused 73 'exists already' ckpt-tool expand run --output run layers=2
+            refused 66 'no such directory' ckpt-tool expand nowhere --output larger layers=2
+            mkdir plain && cp run/latest/config.json run/latest/model.safetensors plain
+            refused 64 'no optimizer state\\|no file\\|state' ckpt-tool expand plain --run other layers=2
+            ckpt-tool expand plain --output larger layers=2 > /dev/null
+            ckpt-tool expand larger --output again vocabulary=300 > /dev/null
+            test "$(ckpt-tool get again manifest.expansions.0.policy)" = layers=2,how=identity,where=even
+            test "$(ckpt-tool get again manifest.expansions.1.policy)" = vocabulary=300
+            # A damaged tensor is named, and nothing is left.
+            cp -RL run/latest damaged
+            printf x | dd of=damaged/model.safetensors bs=1 seek=$(($(stat -c %s damaged/model.safetensors) - 1)) conv=notrunc 2> /dev/null
+            refused 65 'sha256 differs' ckpt-tool expand damaged --output broken layers=2
+            test ! -e broken
+            test -z "$(ls -d ./*.tmp 2> /dev/null)"
+            """)
+    }
+}
