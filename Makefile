@@ -40,13 +40,15 @@ test: setup ## Run the tests
 demo: build ## Train a small model on a corpus of known entropy; about five minutes (OUT=out/demo)
 	@pipelines/demo.sh
 
-bench: build $(VENV)/ready $(VENV)/bench ## Print speeds beside rivals and the machine's own limits; 25 minutes (STEPS=--bf16: bf16 too)
+bench: build $(VENV)/ready $(VENV)/tokenizers $(VENV)/bench ## Print speeds beside rivals and the machine's own limits; 40 minutes (STEPS=--bf16: bf16 too)
 	@.ci/setup --bench || echo 'bench: goes on without what is missing; its columns say "not run"'
 	Benchmarks/kernels.sh
 	$(VENV)/bin/python Benchmarks/steps.py $(STEPS)
 	$(VENV)/bin/python Benchmarks/scaling.py
 	Benchmarks/tools.sh
+	PATH="$(CURDIR)/$(BUILD)/release:$$PATH" $(VENV)/bin/python Benchmarks/tokenization.py
 	$(VENV)/bin/python Benchmarks/packing.py
+	$(VENV)/bin/python Benchmarks/scale.py
 	$(VENV)/bin/python Benchmarks/metrics.py
 
 scale: build ## Merge, open and seek a dataset of 100,000 shards and 1 T tokens that takes no disk; two minutes
