@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop expansion tokenizers foreign dashboards parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -85,6 +85,9 @@ interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors 
 
 expansion: build $(VENV)/ready ## Make models larger and compare their logits with transformers' (PyPI); three minutes
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/expansion.sh
+
+optimizers: build $(VENV)/ready ## Compare updates of every optimizer with float64 references and PyTorch
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_optimizers.py
 
 tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers on over 100 MB of text (QUICK=--quick: 4 MB)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_tokenizers.py $(QUICK)

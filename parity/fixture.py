@@ -72,8 +72,11 @@ class Recipe:
     schedule: str = "cosine"
     decay_steps: int = 0
     restart_every: int = 0
+    optimizer: str = "adamw"
 
     def __post_init__(self):
+        if self.optimizer != "adamw":
+            raise ValueError(f"the oracles know adamw, not {self.optimizer}: see Tests/python/check_optimizers.py")
         # The other shapes are held against hand-made figures in Tests/OptimizersTests; the oracles write this one alone.
         if (self.schedule, self.restart_every) != ("cosine", 0):
             raise ValueError(f"the oracles know a cosine without restarts, not {self.schedule}")

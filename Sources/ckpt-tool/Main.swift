@@ -16,7 +16,7 @@ struct CheckpointTool: Tool {
             """,
         version: millraceVersion,
         subcommands: [
-            Show.self, List.self, Get.self, Verify.self, Diff.self, Sample.self, Evaluate.self, Logits.self,
-            Expand.self,
+            Show.self, List.self, Get.self, TakeAverage.self, Verify.self, Diff.self, Sample.self, Evaluate.self,
+            Logits.self, Expand.self,
         ])
 }

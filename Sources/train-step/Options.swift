@@ -61,20 +61,77 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Steps of linear warm-up (default: 0).", valueName: "n"))
     var warmup: Int?
 
-    @Option(help: ArgumentHelp("Decay of matrices (default: 0.1).", valueName: "x"))
+    @Option(
+        help: ArgumentHelp(
+            "adamw (the default), lion, muon (matrices of the layers; adamw for the rest) or sgd.", valueName: "name"))
+    var optimizer: OptimizerKind?
+
+    @Option(
+        help: ArgumentHelp(
+            "Decay of matrices (default: 0.1; sgd, which adds it to the gradient: 0).", valueName: "x"))
     var weightDecay: Double?
 
-    @Option(help: ArgumentHelp("AdamW's first moment (default: 0.9).", valueName: "x"))
+    @Option(
+        name: .customLong("no-decay"),
+        help: ArgumentHelp(
+            "Parameters that do not decay, by name: '*.embed_tokens.*'. Repeatable; stronger than --decay.",
+            valueName: "glob"))
+    var noDecay: [String] = []
+
+    @Option(
+        name: .customLong("decay"),
+        help: ArgumentHelp("Parameters that decay although they are vectors. Repeatable.", valueName: "glob"))
+    var decay: [String] = []
+
+    @Option(
+        name: .customLong("rate"),
+        help: ArgumentHelp(
+            "A factor on the learning rate of parameters, by name; of several that match the last counts. Repeatable.",
+            valueName: "glob=factor"))
+    var rates: [String] = []
+
+    @Option(
+        name: .customLong("freeze"),
+        help: ArgumentHelp(
+            "Parameters that do not learn, in steps FROM to TO or all; '!GLOB' learns; the last that matches counts. Repeatable.",
+            valueName: "glob[@from-to]"))
+    var freezes: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "A JSON file of such rules, which --freeze adds to: [{\"freeze\": \"model.layers.*\", \"to\": 1000}].",
+            valueName: "file"))
+    var freezePolicy: String?
+
+    @Option(help: ArgumentHelp("First moment of adamw and lion (default: 0.9).", valueName: "x"))
     var beta1: Double?
 
-    @Option(help: ArgumentHelp("AdamW's second moment (default: 0.95).", valueName: "x"))
+    @Option(help: ArgumentHelp("Second moment of adamw (default: 0.95), the moment of lion (0.99).", valueName: "x"))
     var beta2: Double?
 
     @Option(help: ArgumentHelp("AdamW's epsilon (default: 1e-8).", valueName: "x"))
     var epsilon: Double?
 
+    @Option(help: ArgumentHelp("Momentum of sgd (default: 0.9; 0: none) and muon (0.95).", valueName: "x"))
+    var momentum: Double?
+
+    @Flag(inversion: .prefixedNo, help: "Nesterov's momentum (default: muon has it, sgd has not).")
+    var nesterov: Bool?
+
+    @Option(
+        help: ArgumentHelp(
+            "Size of muon's updates: rms (as adamw's, the default) or original (Jordan's).",
+            valueName: "rms|original"))
+    var muonScale: MuonScale?
+
     @Option(help: ArgumentHelp("Largest norm of a gradient; 0 clips nothing (default: 1).", valueName: "norm"))
     var clip: Double?
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep a moving average of the parameters, of which an update leaves this much: 0.999 (default: none).",
+            valueName: "decay"))
+    var ema: Double?
 
     @Option(help: ArgumentHelp("Lanes a step's rows are summed in, a power of 2 (default: 1).", valueName: "n"))
     var lanes: Int?
@@ -88,6 +145,8 @@ struct RecipeOptions: ParsableArguments {
 
 extension Precision: ExpressibleByArgument {}
 extension ScheduleShape: ExpressibleByArgument {}
+extension OptimizerKind: ExpressibleByArgument {}
+extension MuonScale: ExpressibleByArgument {}
 
 struct WorkOptions: ParsableArguments {
     @Option(
@@ -130,6 +189,9 @@ struct WatchOptions: ParsableArguments {
         help: ArgumentHelp(
             "Steps between evaluations; each new best is saved. 0 = only at the end (the default).", valueName: "n"))
     var evalEvery: Int?
+
+    @Flag(inversion: .prefixedNo, help: "Evaluate the moving average of --ema instead of the parameters.")
+    var evalEma: Bool?
 
     @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
     var saveEvery: Int?

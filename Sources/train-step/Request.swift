@@ -49,10 +49,12 @@ struct Request {
         var options = TrainingOptions(json: kept ?? [:])
         options.validation = watch.validation ?? options.validation
         options.evaluateEvery = watch.evalEvery ?? options.evaluateEvery
+        options.evaluatesAverage = watch.evalEma ?? options.evaluatesAverage
         options.saveEvery = watch.saveEvery ?? options.saveEvery
         options.keep = watch.keep ?? options.keep
         options.patience = watch.patience ?? options.patience
         if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
+        if target.run != nil && options.evaluatesAverage && recipe.ema == nil { throw usage("--eval-ema needs --ema") }
         if options.validation == "-" { throw usage("--validation is a file: standard input is the training stream") }
         options.microBatches = work.microBatches
         options.recompute = work.recompute ?? options.recompute
@@ -134,15 +136,63 @@ struct Request {
         let span = made.restartEvery > 0 ? made.restartEvery : made.scheduleSteps
         made.decaySteps =
             recipe.decaySteps ?? (made.scheduleShape == .wsd ? min(span / 10, max(span - made.warmupSteps, 0)) : 0)
-        made.weightDecay = recipe.weightDecay ?? made.weightDecay
-        made.beta1 = recipe.beta1 ?? made.beta1
-        made.beta2 = recipe.beta2 ?? made.beta2
-        made.epsilon = recipe.epsilon ?? made.epsilon
+        try setOptimizer(of: &made, recipe)
         if let clip = recipe.clip { made.clip = clip == 0 ? .infinity : clip }
+        made.averageDecay = recipe.ema
         made.lanes = recipe.lanes ?? 1
         made.precision = recipe.precision ?? .fp32
         try made.validate()
         return made
+    }
+
+    /// The optimizer and its numbers; one that it does not have is refused.
+    private static func setOptimizer(of made: inout TrainingRecipe, _ recipe: RecipeOptions) throws(Fault) {
+        let kind = recipe.optimizer ?? .adamW
+        for (name, isGiven, owners) in [
+            ("--beta1", recipe.beta1 != nil, [OptimizerKind.adamW, .lion, .muon]),
+            ("--beta2", recipe.beta2 != nil, [.adamW, .lion, .muon]),
+            ("--epsilon", recipe.epsilon != nil, [.adamW, .muon]),
+            ("--momentum", recipe.momentum != nil, [.sgd, .muon]),
+            ("--nesterov", recipe.nesterov != nil, [.sgd, .muon]), ("--muon-scale", recipe.muonScale != nil, [.muon]),
+        ] where isGiven && !owners.contains(kind) {
+            let names = owners.map(\.rawValue).joined(separator: ", ")
+            throw Fault(.usage, "\(name) belongs to \(names); the optimizer is \(kind.rawValue)")
+        }
+        made.optimizer = kind
+        made.weightDecay = recipe.weightDecay ?? (kind == .sgd ? 0 : made.weightDecay)
+        made.beta1 = recipe.beta1 ?? made.beta1
+        made.beta2 = recipe.beta2 ?? (kind == .lion ? 0.99 : made.beta2)
+        made.epsilon = recipe.epsilon ?? made.epsilon
+        if kind == .muon { (made.momentum, made.nesterov) = (0.95, true) }
+        made.momentum = recipe.momentum ?? made.momentum
+        made.nesterov = recipe.nesterov ?? made.nesterov
+        made.muonScale = recipe.muonScale ?? made.muonScale
+        made.rules = try rules(recipe)
+        made.freezes = try freezes(recipe)
+    }
+
+    /// The rules of --freeze-policy, then those of --freeze.
+    private static func freezes(_ recipe: RecipeOptions) throws(Fault) -> [FreezeRule] {
+        var rules: [FreezeRule] = []
+        if let path = recipe.freezePolicy {
+            let bytes = try InputFile(FilePath(path)).readAll(limit: 1 << 20)
+            rules = try FreezeRule.list(try JSON(parsing: bytes, name: path), name: path)
+        }
+        for text in recipe.freezes { rules.append(try FreezeRule(parsing: text)) }
+        return rules
+    }
+
+    private static func rules(_ recipe: RecipeOptions) throws(Fault) -> ParameterRules {
+        var rules = ParameterRules()
+        rules.decay = recipe.decay
+        rules.noDecay = recipe.noDecay
+        for text in recipe.rates {
+            guard let equals = text.lastIndex(of: "="), let factor = Double(text[text.index(after: equals)...]) else {
+                throw Fault(.usage, "--rate is \(quoted(text)), expected GLOB=FACTOR", hint: "--rate '*.mlp.*=0.5'")
+            }
+            rules.rates.append(.init(pattern: String(text[..<equals]), factor: factor))
+        }
+        return rules
     }
 
     /// A resumed run keeps its recipe, so that the options of its beginning may stand in its resume too; only where the
@@ -161,10 +211,33 @@ struct Request {
         try check("--schedule", recipe.schedule?.rawValue, kept.scheduleShape.rawValue)
         try check("--decay-steps", recipe.decaySteps, kept.decaySteps)
         try check("--restart-every", recipe.restartEvery, kept.restartEvery)
+        try check("--optimizer", recipe.optimizer?.rawValue, kept.optimizer.rawValue)
+        try check("--momentum", recipe.momentum, kept.momentum)
+        try check("--nesterov", recipe.nesterov, kept.nesterov)
+        try check("--muon-scale", recipe.muonScale?.rawValue, kept.muonScale.rawValue)
         try check("--weight-decay", recipe.weightDecay, kept.weightDecay)
+        let rules = try rules(recipe)
+        try check("--decay", rules.decay.isEmpty ? nil : rules.decay, kept.rules.decay)
+        try check("--no-decay", rules.noDecay.isEmpty ? nil : rules.noDecay, kept.rules.noDecay)
+        if !rules.rates.isEmpty && rules.rates != kept.rules.rates {
+            let text = kept.rules.rates.map { "\($0.pattern)=\($0.factor)" }.joined(separator: " ")
+            throw Fault(
+                .usage,
+                "--rate differs from the run's recipe, which a resumed run keeps: \(text.isEmpty ? "none" : text)")
+        }
         try check("--beta1", recipe.beta1, kept.beta1)
         try check("--beta2", recipe.beta2, kept.beta2)
         try check("--epsilon", recipe.epsilon, kept.epsilon)
+        if let ema = recipe.ema, kept.averageDecay == nil {
+            throw Fault(.usage, "--ema is \(ema), the run keeps no average, as it began")
+        }
+        try check("--ema", recipe.ema, kept.averageDecay ?? 0)
+        let freezes = try freezes(recipe)
+        if !freezes.isEmpty && freezes != kept.freezes {
+            throw Fault(
+                .usage, "--freeze differs from the run's recipe, which a resumed run keeps",
+                hint: "ckpt-tool get CKPT recipe.freeze shows it; train-step --run DIR --from CKPT begins a new run")
+        }
         try check("--clip", recipe.clip.map { $0 == 0 ? .infinity : $0 }, kept.clip)
         try check("--lanes", recipe.lanes, kept.lanes)
         try check("--precision", recipe.precision?.rawValue, kept.precision.rawValue)

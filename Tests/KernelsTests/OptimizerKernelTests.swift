@@ -23,6 +23,49 @@ import Testing
         }
     }
 
+    @Test(arguments: InstructionSet.supported, [1, 2, 3])
+    func lionSGDAndAveragesHaveTheBitsOfTheirTwins(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        for count in [0, 1, 7, 16, 33, 4095, 4096, 4097, 20000] {
+            let (g, p0, m0) = (noise(count, 1), noise(count, 2), noise(count, 3))
+            var (p, m) = (p0, m0)
+            let tensors = [Tensor(p), Tensor(m)]
+            // A moment and a gradient that cancel, so that a sign is zero.
+            if count > 5 { for i in 0..<2 { (p[i], m[i]) = (0, 0) } }
+            if count > 5 { for i in 0..<2 { (tensors[0][i], tensors[1][i]) = (0, 0) } }
+            var signs = g
+            if count > 5 { signs[0] = 0 }
+            let lion = LionUpdate(
+                gradientScale: 0.7, oneMinusBeta1: 0.1, oneMinusBeta2: 0.01, decay: 1e-4, stepSize: 3e-3)
+            engine.lion(lion, gradient: Tensor(signs), parameters: tensors[0], m: tensors[1])
+            Naive.lion(lion, gradient: signs, parameters: &p, m: &m)
+            #expect(sameBits(tensors[0].array, p) && sameBits(tensors[1].array, m))
+            if count > 5 { #expect(p[0] == 0) }
+
+            for (momentum, nesterov) in [(Float(0), false), (0.9, false), (0.9, true)] {
+                let sgd = SGDUpdate(
+                    gradientScale: 0.7, decay: 1e-2, momentum: momentum, stepSize: 3e-3, nesterov: nesterov)
+                var (p, m) = (p0, momentum == 0 ? [] : m0)
+                let tensors = [Tensor(p), Tensor(m)]
+                engine.sgd(sgd, gradient: Tensor(g), parameters: tensors[0], m: momentum == 0 ? nil : tensors[1])
+                Naive.sgd(sgd, gradient: g, parameters: &p, m: &m)
+                #expect(sameBits(tensors[0].array, p) && sameBits(tensors[1].array, m))
+
+                var average = m0
+                let (y, direction) = (Tensor(m0), Tensor(zeroed: count))
+                engine.average(
+                    Tensor(g), scale: 0.7, weight: 0.05, into: y, direction: direction, nesterov: nesterov)
+                let expected = Naive.average(g, scale: 0.7, weight: 0.05, into: &average, nesterov: nesterov)
+                #expect(sameBits(y.array, average) && sameBits(direction.array, expected))
+            }
+            var combined = p0
+            let y = Tensor(p0)
+            engine.combine(-4.775, Tensor(g), 2.0315, y)
+            Naive.combine(-4.775, g, 2.0315, &combined)
+            #expect(sameBits(y.array, combined))
+        }
+    }
+
     @Test func nonFiniteInputShows() throws {
         let engine = try Engine(threads: 2)
         for bad in [Float.nan, .infinity, -.infinity] {

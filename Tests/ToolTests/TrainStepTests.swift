@@ -86,6 +86,135 @@ import Testing
             """)
     }
 
+    /// Every optimizer, in one go and in two parts, with other threads and instruction sets: one sequence of bytes.
+    @Test(arguments: [
+        "lion", "sgd", "sgd --momentum 0 --weight-decay 0.1", "sgd --nesterov", "muon",
+        "muon --muon-scale original --no-nesterov",
+        "adamw --no-decay *.wte.* --decay *.ln_?.* --rate *.mlp.*=0.5 --rate *.c_fc.*=2",
+    ])
+    func everyOptimizerResumesToTheSameBytes(optimizer: String) throws {
+        try expectWell(
+            """
+            set -f
+            recipe="--schedule-steps 6 --learning-rate 0.01 --optimizer \(optimizer)"
+            pack | learn --run whole --model model.json --steps 6 --threads 2 $recipe
+            pack | MILLRACE_ISA=scalar learn --run parts --model model.json --steps 3 --threads 1 $recipe
+            pack --cursor "$(ckpt-tool get parts/latest cursor)" | learn --resume parts --steps 6 --threads 3 $recipe
+            diff -r whole/latest/ parts/latest/
+            test "$(ckpt-tool get whole/latest recipe.optimizer)" = '\(optimizer.prefix { $0 != " " })'
+            if ckpt-tool diff --quiet whole/step-00000000 whole/latest; then exit 1; fi
+            """)
+    }
+
+    /// The average is that of the parameters after each update, survives a cut, and can be evaluated and taken out.
+    @Test func averagedWeightsAreKeptEvaluatedAndTakenOut() throws {
+        try expectWell(
+            """
+            recipe="--schedule-steps 6 --learning-rate 0.01 --ema 0.75"
+            watch="--validation validation.batches --eval-every 3"
+            pack | learn --run whole --model model.json --steps 6 $recipe $watch --eval-ema
+            pack | learn --run parts --model model.json --steps 2 $recipe $watch --eval-ema
+            pack --cursor "$(ckpt-tool get parts/latest cursor)" | learn --resume parts --steps 6 $recipe
+            diff -r whole/latest/ parts/latest/
+            # Without --ema the parameters are the same, and the file is not there.
+            pack | learn --run plain --model model.json --steps 6 --schedule-steps 6 --learning-rate 0.01 $watch
+            ckpt-tool diff --quiet whole/latest plain/latest
+            test ! -e plain/latest/ema.safetensors
+            # At the beginning the average is the parameters.
+            ckpt-tool ema whole/step-00000000 first
+            ckpt-tool diff --quiet whole/step-00000000 first
+            ckpt-tool ema whole/latest taken
+            ckpt-tool verify taken
+            if ckpt-tool diff --quiet whole/latest taken; then exit 1; fi
+            # What --eval-ema reports is the loss of what is taken out.
+            loss() { metrics-cat --select validation_loss --to tsv "$1" | tail -n 1 | cut -f 2; }
+            test "$(loss whole)" = "$(loss parts)"
+            test "$(loss whole)" != "$(loss plain)"
+            test "$(loss whole)" = "$(ckpt-tool evaluate taken < validation.batches | grep -o '[0-9.e-]*' | grep -Fx "$(loss whole)")"
+            refused 73 'taken' ckpt-tool ema whole/latest taken
+            refused 66 'has no .ema.safetensors' ckpt-tool ema plain/latest other
+            refused 64 'eval-ema needs --ema' learn --run new --model model.json --steps 1 $watch --eval-ema < /dev/null
+            refused 64 'ema is 1.0' learn --run new --model model.json --steps 1 --ema 1 < /dev/null
+            refused 64 'ema is 0.5, the run.s recipe has 0.75' learn --resume whole --ema 0.5 < /dev/null
+            """)
+    }
+
+    /// Layers thaw one after the other, the embedding freezes: cut anywhere, the same bytes; moments only of what learned last;
+    /// what began later counts its own updates.
+    @Test func freezingSurvivesAResume() throws {
+        try expectWell(
+            """
+            set -f
+            sed 's/"n_layer": 1/"n_layer": 3/' model.json > deep.json
+            cat > policy.json <<'END'
+            [{"freeze": "*.h.0.*", "to": 4}, {"freeze": "*.h.1.*", "to": 2}, {"freeze": "*.wte.*", "from": 4}]
+            END
+            for optimizer in adamw muon; do
+                recipe="--schedule-steps 7 --learning-rate 0.01 --optimizer $optimizer --freeze-policy policy.json --freeze *wpe*"
+                rm -rf whole parts
+                pack | learn --run whole --model deep.json --steps 7 --save-every 1 --threads 2 $recipe
+                pack | learn --run parts --model deep.json --steps 1 $recipe
+                for step in 2 3 4 7; do
+                    pack --cursor "$(ckpt-tool get parts/latest cursor)" | learn --resume parts --steps $step --threads 1
+                done
+                diff -r whole/latest/ parts/latest/
+                absent() { if grep -q "$1"; then echo "unexpected: $1"; exit 1; fi; }
+                equal() { (ckpt-tool diff whole/step-0000000$1 whole/step-0000000$2 || true) | grep ^equal | cut -f 4 | sort; }
+                # Frozen is untouched, by decay too; everything else moves.
+                equal 0 7 > same; test "$(cat same)" = transformer.wpe.weight
+                equal 0 4 | grep -v wpe > same
+                grep -F .h.0. <(ckpt-tool list whole/latest) | cut -f 1 | sort | cmp - same
+                equal 3 7 | grep -q wte
+                equal 2 3 | absent wte
+                moments() { ckpt-tool list --optimizer whole/step-0000000$1 | cut -f 1; }
+                moments 2 | absent '[.]h[.][01][.]'
+                moments 3 | grep -q '[.]h[.]1[.]'; moments 4 | absent '[.]h[.]0[.]'; moments 5 | grep -q '[.]h[.]0[.]'
+                moments 3 | grep -q wte; moments 4 | absent wte; moments 7 | absent wpe
+                test "$(ckpt-tool get whole/latest own_updates.transformer.h.0.ln_1.weight)" = 3
+                test "$(ckpt-tool get whole/latest own_updates.transformer.h.1.ln_1.weight)" = 5
+                ckpt-tool get whole/latest own_updates.transformer.h.2.ln_1.weight 2> /dev/null && exit 1
+                refused 64 'freeze differs' learn --resume parts --freeze '*.h.0.*' < /dev/null
+            done
+            """)
+    }
+
+    @Test func onlyWhatLearnsHasGradientsAndANorm() throws {
+        try expectWell(
+            """
+            set -f
+            pack --limit 2 > stream
+            learn --run all --model model.json --steps 1 --dump-gradients all.d < stream
+            learn --run some --model model.json --steps 1 --dump-gradients some.d --freeze '*' --freeze '!*.mlp.*' < stream
+            norm() { metrics-cat --select gradient_norm --to tsv "$1" | tail -n 1 | cut -f 2; }
+            test "$(norm all)" != "$(norm some)"
+            head -c 4000 some.d/step-00000001.safetensors | tr -d '\\0' | grep -a -o '"transformer[^"]*"' | sort > names
+            test "$(wc -l < names)" = 4
+            grep -c mlp names | grep -qx 4
+            refused 64 'every parameter is frozen in step 1' learn --run none --model model.json --steps 1 --freeze '*' < stream
+            refused 64 "freeze: no parameter" learn --run none --model model.json --steps 1 --freeze '*.h.7.*' < stream
+            refused 64 "expected GLOB or GLOB@FROM-TO" learn --run none --model model.json --steps 1 --freeze '*@3' < stream
+            echo '[{"freeze": "*", "until": 3}]' > policy.json
+            refused 65 "rule 0: unknown key 'until'" learn --run none --model model.json --steps 1 --freeze-policy policy.json < stream
+            """)
+    }
+
+    @Test func optionsOfOtherOptimizersAndPatternsThatFitNothingAreRefused() throws {
+        try expectWell(
+            """
+            new() { pack --limit 3 | train-step --quiet --run new --model model.json --steps 2 "$@"; }
+            refused 64 'momentum belongs to sgd, muon; the optimizer is adamw' new --momentum 0.9
+            refused 64 'beta1 belongs to' new --optimizer sgd --beta1 0.9
+            refused 64 'muon-scale belongs to muon' new --optimizer lion --muon-scale rms
+            refused 64 'nesterov is true' new --optimizer sgd --momentum 0 --nesterov
+            refused 64 "no-decay: no parameter .* like '.*mpl" new --no-decay '*.mpl.*'
+            refused 64 "expected GLOB=FACTOR" new --rate '*.mlp.*'
+            refused 64 "rate of '.*' is -1.0" new --rate '*.mlp.*=-1'
+            pack | learn --run run --model model.json --schedule-steps 4 --steps 2 --optimizer lion --rate '*.mlp.*=0.5'
+            refused 64 'optimizer is sgd, the run.s recipe has lion' learn --resume run --optimizer sgd < /dev/null
+            refused 64 'keeps: .*mlp' learn --resume run --rate '*=0.5' < /dev/null
+            """)
+    }
+
     @Test func aRecipeMayBeRepeatedButNotChanged() throws {
         try expectWell(
             """

@@ -49,6 +49,11 @@ static uint64_t flat(mr_context *context) {
     for (int64_t i = 0; i < n; i++) v[i] = v[i] * v[i];
     const mr_adamw_parameters parameters = {0.7f, 0.1f, 0.05f, 1e-4f, 3e-3f, 1.7f, 1e-8f};
     mr_adamw(context, n, parameters, g, p, m, v);
+    mr_lion(context, n, (mr_lion_parameters){0.7f, 0.1f, 0.01f, 1e-4f, 3e-3f}, g, p, m);
+    mr_sgd(context, n, (mr_sgd_parameters){0.7f, 1e-2f, 0.9f, 3e-3f, true}, g, p, m);
+    mr_sgd(context, n, (mr_sgd_parameters){0.7f, 1e-2f, 0, 3e-3f, false}, g, p, NULL);
+    mr_average(context, n, (mr_average_parameters){0.7f, 0.05f, true}, g, m, v);
+    mr_combine(context, n, -4.775f, p, 2.0315f, v);
     mr_add(context, n, g, m);
     const double squares = mr_sum_squares(context, n, g);
     uint64_t sum = checksum(&squares, sizeof squares, 0xcbf29ce484222325ULL);

@@ -41,3 +41,23 @@ void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, co
     mr_flat_arguments arguments = {.n = n, .parameters = parameters, .g = g, .p = p, .m = m, .v = v};
     mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->adamw, &arguments);
 }
+
+void mr_lion(mr_context *context, int64_t n, mr_lion_parameters parameters, const float *g, float *p, float *m) {
+    mr_flat_arguments arguments = {.n = n, .lion = parameters, .g = g, .p = p, .m = m};
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->lion, &arguments);
+}
+
+void mr_sgd(mr_context *context, int64_t n, mr_sgd_parameters parameters, const float *g, float *p, float *m) {
+    mr_flat_arguments arguments = {.n = n, .sgd = parameters, .g = g, .p = p, .m = m};
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->sgd, &arguments);
+}
+
+void mr_average(mr_context *context, int64_t n, mr_average_parameters parameters, const float *x, float *y, float *u) {
+    mr_flat_arguments arguments = {.n = n, .average = parameters, .x = x, .y = y, .u = u};
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->average, &arguments);
+}
+
+void mr_combine(mr_context *context, int64_t n, float a, const float *x, float b, float *y) {
+    mr_flat_arguments arguments = {.n = n, .a = a, .b = b, .x = x, .y = y};
+    mr_parallel(context, blocks_of(n), MR_KERNELS(mr_flat_kernels, context)->combine, &arguments);
+}

@@ -15,14 +15,22 @@ typedef struct {
     float *y;
     double *sums;
     mr_adamw_parameters parameters;
+    mr_lion_parameters lion;
+    mr_sgd_parameters sgd;
+    mr_average_parameters average;
+    float a, b;
     const float *g;
-    float *p, *m, *v;
+    float *p, *m, *v, *u;
 } mr_flat_arguments;
 
 typedef struct {
     void (*add)(void *argument, int64_t task, int worker);
     void (*sum_squares)(void *argument, int64_t task, int worker);
     void (*adamw)(void *argument, int64_t task, int worker);
+    void (*lion)(void *argument, int64_t task, int worker);
+    void (*sgd)(void *argument, int64_t task, int worker);
+    void (*average)(void *argument, int64_t task, int worker);
+    void (*combine)(void *argument, int64_t task, int worker);
 } mr_flat_kernels;
 
 extern const mr_flat_kernels mr_flat_kernels_scalar, mr_flat_kernels_avx2, mr_flat_kernels_avx512,

@@ -66,4 +66,70 @@ static void NAME(adamw)(void *argument, int64_t task, int worker) {
     }
 }
 
-const mr_flat_kernels NAME(mr_flat_kernels) = {NAME(add), NAME(sum_squares), NAME(adamw)};
+static void NAME(lion)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_flat_arguments *a = argument;
+    const mr_lion_parameters *o = &a->lion;
+    const f16 zero = {0};
+    int64_t i = task * MR_FLAT_BLOCK;
+    int64_t end = i + MR_FLAT_BLOCK < a->n ? i + MR_FLAT_BLOCK : a->n;
+    for (; i < end; i += 16) {
+        f16 g = load_row(a->g + i, end - i) * set16(o->gradient_scale);
+        f16 p = load_row(a->p + i, end - i), m = load_row(a->m + i, end - i);
+        f16 c = fma16(set16(o->one_minus_beta1), g - m, m);
+        m = fma16(set16(o->one_minus_beta2), g - m, m);
+        // The step with c's sign, or zero: comparisons give lanes of ones.
+        f16 step = set16(o->step_size);
+        f16 up = (f16)((i16)step & (i16)(c < zero)), down = (f16)((i16)step & (i16)(c > zero));
+        p = fma16(set16(-o->decay), p, p);
+        store_row(a->p + i, p - (down - up), end - i);
+        store_row(a->m + i, m, end - i);
+    }
+}
+
+static void NAME(sgd)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_flat_arguments *a = argument;
+    const mr_sgd_parameters *o = &a->sgd;
+    int64_t i = task * MR_FLAT_BLOCK;
+    int64_t end = i + MR_FLAT_BLOCK < a->n ? i + MR_FLAT_BLOCK : a->n;
+    for (; i < end; i += 16) {
+        f16 p = load_row(a->p + i, end - i);
+        f16 d = fma16(set16(o->decay), p, load_row(a->g + i, end - i) * set16(o->gradient_scale));
+        if (a->m) {
+            f16 m = fma16(set16(o->momentum), load_row(a->m + i, end - i), d);
+            store_row(a->m + i, m, end - i);
+            d = o->nesterov ? fma16(set16(o->momentum), m, d) : m;
+        }
+        store_row(a->p + i, fma16(set16(-o->step_size), d, p), end - i);
+    }
+}
+
+static void NAME(average)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_flat_arguments *a = argument;
+    const mr_average_parameters *o = &a->average;
+    int64_t i = task * MR_FLAT_BLOCK;
+    int64_t end = i + MR_FLAT_BLOCK < a->n ? i + MR_FLAT_BLOCK : a->n;
+    for (; i < end; i += 16) {
+        f16 x = load_row(a->x + i, end - i) * set16(o->scale), y = load_row(a->y + i, end - i);
+        y = fma16(set16(o->weight), x - y, y);
+        store_row(a->y + i, y, end - i);
+        if (a->u) store_row(a->u + i, o->nesterov ? fma16(set16(1.0f - o->weight), y - x, x) : y, end - i);
+    }
+}
+
+static void NAME(combine)(void *argument, int64_t task, int worker) {
+    (void)worker;
+    const mr_flat_arguments *a = argument;
+    int64_t i = task * MR_FLAT_BLOCK;
+    int64_t end = i + MR_FLAT_BLOCK < a->n ? i + MR_FLAT_BLOCK : a->n;
+    for (; i < end; i += 16) {
+        f16 y = set16(a->b) * load_row(a->y + i, end - i);
+        store_row(a->y + i, fma16(set16(a->a), load_row(a->x + i, end - i), y), end - i);
+    }
+}
+
+const mr_flat_kernels NAME(mr_flat_kernels) = {
+    NAME(add), NAME(sum_squares), NAME(adamw), NAME(lion), NAME(sgd), NAME(average), NAME(combine),
+};

@@ -10,10 +10,11 @@ public final class Checkpoint: Sendable {
     public static let configurationName = "config.json"
     public static let modelName = "model.safetensors"
     public static let optimizerName = "optimizer.safetensors"
+    public static let averageName = "ema.safetensors"
     public static let stateName = "state.json"
     /// Names that no other file of a checkpoint may have.
     public static let reservedNames: Set = [
-        configurationName, modelName, optimizerName, stateName, Manifest.fileName,
+        configurationName, modelName, optimizerName, averageName, stateName, Manifest.fileName,
     ]
     static let maximumTextSize = 256 << 20
 
@@ -25,6 +26,8 @@ public final class Checkpoint: Sendable {
     public let model: TensorSet
     /// The optimizer's tensors; nil when there are none.
     public let optimizer: TensorSet?
+    /// The moving average of the model's tensors; nil when there is none.
+    public let average: TensorSet?
 
     /// Whether the directory has no manifest: a model directory that another program wrote.
     public var isForeign: Bool { manifest == nil }
@@ -38,6 +41,7 @@ public final class Checkpoint: Sendable {
             manifest = nil
             model = try TensorSet(Checkpoint.foreignFiles(self.path), digests: [:])
             optimizer = nil
+            average = nil
             return
         }
         let manifest = try Checkpoint.readManifest(self.path)
@@ -47,11 +51,13 @@ public final class Checkpoint: Sendable {
             throw .badData(self.path.appending(Manifest.fileName).string, "no file 'model.safetensors' is listed")
         }
         self.model = try Checkpoint.tensors(model, in: self.path)
-        if let file = manifest[Checkpoint.optimizerName] {
-            optimizer = try Checkpoint.tensors(file, in: self.path)
-        } else {
-            optimizer = nil
+        let path = self.path
+        func optional(_ name: String) throws(Fault) -> TensorSet? {
+            guard let file = manifest[name] else { return nil }
+            return try Checkpoint.tensors(file, in: path)
         }
+        optimizer = try optional(Checkpoint.optimizerName)
+        average = try optional(Checkpoint.averageName)
     }
 
     /// The names of the checkpoint's files: those of the manifest, or what a foreign directory holds.

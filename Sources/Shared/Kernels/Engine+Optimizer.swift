@@ -30,6 +30,44 @@ public struct AdamWUpdate: Sendable, Equatable {
     }
 }
 
+/// The numbers of one Lion update (Chen et al. 2023), as the kernel takes them.
+public struct LionUpdate: Sendable, Equatable {
+    /// Multiplies the gradient first: what clipping leaves of it.
+    public var gradientScale: Float
+    public var oneMinusBeta1: Float
+    public var oneMinusBeta2: Float
+    /// Learning rate · weight decay.
+    public var decay: Float
+    public var stepSize: Float
+
+    public init(gradientScale: Float, oneMinusBeta1: Float, oneMinusBeta2: Float, decay: Float, stepSize: Float) {
+        self.gradientScale = gradientScale
+        self.oneMinusBeta1 = oneMinusBeta1
+        self.oneMinusBeta2 = oneMinusBeta2
+        self.decay = decay
+        self.stepSize = stepSize
+    }
+}
+
+/// The numbers of one step of gradient descent, as the kernel takes them.
+public struct SGDUpdate: Sendable, Equatable {
+    /// Multiplies the gradient first: what clipping leaves of it.
+    public var gradientScale: Float
+    /// Times the parameter, added to the gradient.
+    public var decay: Float
+    public var momentum: Float
+    public var stepSize: Float
+    public var nesterov: Bool
+
+    public init(gradientScale: Float, decay: Float, momentum: Float, stepSize: Float, nesterov: Bool) {
+        self.gradientScale = gradientScale
+        self.decay = decay
+        self.momentum = momentum
+        self.stepSize = stepSize
+        self.nesterov = nesterov
+    }
+}
+
 extension Engine {
     /// `y` = 0.
     public func zero(_ y: Tensor) { unsafe mr_zero(context, Int64(y.count), y.pointer) }
@@ -57,5 +95,47 @@ extension Engine {
             step_size: update.stepSize, inverse_sqrt_bias2: update.inverseSquareRootBias2, epsilon: update.epsilon)
         unsafe mr_adamw(
             context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer, v.pointer)
+    }
+
+    /// One Lion update of `parameters` and the moment `m`.
+    public func lion(_ update: LionUpdate, gradient: Tensor, parameters: Tensor, m: Tensor) {
+        let count = parameters.count
+        precondition(
+            gradient.count == count && m.count == count,
+            "an update of \(count) parameters with \(gradient.count) gradients and \(m.count) moments")
+        let numbers = mr_lion_parameters(
+            gradient_scale: update.gradientScale, one_minus_beta1: update.oneMinusBeta1,
+            one_minus_beta2: update.oneMinusBeta2, decay: update.decay, step_size: update.stepSize)
+        unsafe mr_lion(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer)
+    }
+
+    /// One step of gradient descent; `m` nil: without momentum.
+    public func sgd(_ update: SGDUpdate, gradient: Tensor, parameters: Tensor, m: Tensor?) {
+        let count = parameters.count
+        precondition(
+            gradient.count == count && m?.count ?? count == count,
+            "a step of \(count) parameters with \(gradient.count) gradients and \(m?.count ?? count) moments")
+        let numbers = mr_sgd_parameters(
+            gradient_scale: update.gradientScale, decay: update.decay, momentum: update.momentum,
+            step_size: update.stepSize, nesterov: update.nesterov)
+        unsafe mr_sgd(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m?.pointer)
+    }
+
+    /// `y` += `weight` · (`x` · `scale` − `y`), a moving average. With `direction` also that average, or, with `nesterov`, the
+    /// mean of it and `x` · `scale` with weights 1 − `weight` and `weight`.
+    public func average(
+        _ x: Tensor, scale: Float = 1, weight: Float, into y: Tensor, direction: Tensor? = nil, nesterov: Bool = false
+    ) {
+        precondition(
+            x.count == y.count && direction?.count ?? y.count == y.count,
+            "an average of \(x.count) elements in \(y.count), with \(direction?.count ?? y.count) of direction")
+        let numbers = mr_average_parameters(scale: scale, weight: weight, nesterov: nesterov)
+        unsafe mr_average(context, Int64(y.count), numbers, x.pointer, y.pointer, direction?.pointer)
+    }
+
+    /// `y` = `a` · `x` + `b` · `y`; `y` may be `x`.
+    public func combine(_ a: Float, _ x: Tensor, _ b: Float, _ y: Tensor) {
+        precondition(x.count == y.count, "combining \(x.count) elements with \(y.count)")
+        unsafe mr_combine(context, Int64(y.count), a, x.pointer, b, y.pointer)
     }
 }

@@ -27,4 +27,47 @@ extension Naive {
             p[i] = decayed - (update.stepSize * m[i]) / denominator
         }
     }
+
+    /// As `Engine.lion`.
+    public static func lion(
+        _ update: LionUpdate, gradient: [Float], parameters p: inout [Float], m: inout [Float]
+    ) {
+        for i in p.indices {
+            let difference = gradient[i] * update.gradientScale - m[i]
+            let c = m[i].addingProduct(update.oneMinusBeta1, difference)
+            m[i] = m[i].addingProduct(update.oneMinusBeta2, difference)
+            p[i] = p[i].addingProduct(-update.decay, p[i])
+            if c > 0 { p[i] -= update.stepSize } else if c < 0 { p[i] += update.stepSize }
+        }
+    }
+
+    /// As `Engine.sgd`; without momentum `m` is empty.
+    public static func sgd(
+        _ update: SGDUpdate, gradient: [Float], parameters p: inout [Float], m: inout [Float]
+    ) {
+        for i in p.indices {
+            var direction = (gradient[i] * update.gradientScale).addingProduct(update.decay, p[i])
+            if !m.isEmpty {
+                m[i] = direction.addingProduct(update.momentum, m[i])
+                direction = update.nesterov ? direction.addingProduct(update.momentum, m[i]) : m[i]
+            }
+            p[i] = p[i].addingProduct(-update.stepSize, direction)
+        }
+    }
+
+    /// As `Engine.average`.
+    public static func average(
+        _ x: [Float], scale: Float = 1, weight: Float, into y: inout [Float], nesterov: Bool = false
+    ) -> [Float] {
+        y.indices.map { i in
+            let scaled = x[i] * scale
+            y[i] = y[i].addingProduct(weight, scaled - y[i])
+            return nesterov ? scaled.addingProduct(1 - weight, y[i] - scaled) : y[i]
+        }
+    }
+
+    /// As `Engine.combine`.
+    public static func combine(_ a: Float, _ x: [Float], _ b: Float, _ y: inout [Float]) {
+        for i in y.indices { y[i] = (b * y[i]).addingProduct(a, x[i]) }
+    }
 }

@@ -96,6 +96,16 @@ public struct View<Element: KernelElement>: @unchecked Sendable {
         unsafe pointer.update(from: other.pointer, count: count)
     }
 
+    /// Exchanges the elements with those of a view of the same count elsewhere in memory.
+    public func exchange(_ other: View) {
+        precondition(other.count == count, "exchanging \(count) elements with \(other.count)")
+        for index in 0..<count {
+            let element = unsafe pointer[index]
+            unsafe pointer[index] = other.pointer[index]
+            unsafe other.pointer[index] = element
+        }
+    }
+
     public func copy(_ elements: [Element]) {
         precondition(elements.count == count, "copying \(elements.count) elements into a view of \(count)")
         unsafe elements.withUnsafeBufferPointer { source in

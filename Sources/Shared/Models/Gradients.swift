@@ -8,8 +8,12 @@ public import Kernels
 /// The gradient of every parameter, in the parameters' layout. A step: `begin`, `Transformer.accumulate` for each
 /// micro-batch in order, `finish`; with lanes, one of these for each, then `reduce`.
 public final class Gradients {
-    /// The whole gradient, valid after `finish`.
+    /// The whole gradient, valid after `finish` where parameters are not frozen.
     public let flat: Tensor
+    /// What is not frozen.
+    private(set) var parts: TrainedParts
+    private let layout: ParameterLayout
+    private let configuration: ModelConfiguration
     /// `flat` by place in the network; the gather of a tied embedding has a buffer of its own.
     let weights: Transformer.Weights
     private let gather: Tensor?
@@ -27,6 +31,9 @@ public final class Gradients {
 
     public init(_ configuration: ModelConfiguration, layout: ParameterLayout) {
         flat = Tensor(zeroed: layout.count)
+        parts = TrainedParts(layout, configuration)
+        self.layout = layout
+        self.configuration = configuration
         embedding = layout.embedding
         hidden = configuration.hiddenSize
         gather = configuration.tiesEmbeddings ? Tensor(zeroed: embedding.count) : nil
@@ -42,9 +49,18 @@ public final class Gradients {
             + 5 * configuration.vocabularySize
     }
 
+    /// From the next step on, leaves out the work for frozen parameters; their gradients in `flat` mean nothing.
+    /// - Parameter isFrozen: of each tensor of the layout.
+    public func freeze(_ isFrozen: [Bool]) { parts = TrainedParts(layout, configuration, isFrozen: isFrozen) }
+
+    /// Ranges of `flat` that hold gradients: neighbouring parameters that are not frozen.
+    public var runs: [Range<Int>] { parts.runs }
+
     /// Begins a step. What an abandoned one has left is forgotten.
     public func begin(_ engine: Engine) {
-        for range in cleared { engine.zero(flat.slice(range.lowerBound, range.count)) }
+        for range in cleared where parts.runs.contains(where: { $0.overlaps(range) }) {
+            engine.zero(flat.slice(range.lowerBound, range.count))
+        }
         engine.zero(rows: touched.slice(0, touchedCount), of: weights.embedding, c: hidden)
         for index in 0..<touchedCount { isTouched[Int(touched[index])] = false }
         touchedCount = 0
@@ -56,8 +72,10 @@ public final class Gradients {
     func gather(_ dout: Tensor, ids: View<UInt32>, _ engine: Engine) {
         for index in 0..<ids.count { touch(ids[index]) }
         engine.embeddingBackward(dout, c: hidden, ids: ids, dtable: weights.embedding)
-        isFresh = false
     }
+
+    /// A micro-batch's gradient was added.
+    func endPart() { isFresh = false }
 
     private func touch(_ id: UInt32) {
         if isTouched[Int(id)] { return }
@@ -72,7 +90,7 @@ public final class Gradients {
         isFinished = true
         if isFresh {
             engine.zero(flat)  // a lane without rows
-        } else if let gather {
+        } else if let gather, parts.embedding {
             engine.add(
                 rows: touched.slice(0, touchedCount), of: gather, to: flat.slice(embedding.lowerBound, embedding.count),
                 c: hidden)
@@ -87,7 +105,10 @@ public final class Gradients {
         while distance < lanes.count {
             for index in stride(from: 0, to: lanes.count - distance, by: 2 * distance) {
                 let (lane, other) = (lanes[index], lanes[index + distance])
-                engine.add(other.flat, to: lane.flat)
+                for run in lane.parts.runs {
+                    engine.add(
+                        other.flat.slice(run.lowerBound, run.count), to: lane.flat.slice(run.lowerBound, run.count))
+                }
                 // Rows that the sum brings in have to be cleared as well.
                 for row in 0..<other.touchedCount { lane.touch(other.touched[row]) }
             }

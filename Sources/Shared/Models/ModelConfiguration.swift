@@ -50,7 +50,7 @@ public struct ModelConfiguration: Sendable, Equatable {
     }
 
     /// Whether layers store matrices as (in, out), as GPT-2 does, and not as (out, in).
-    var isInputMajor: Bool { family == .gpt2 }
+    public var isInputMajor: Bool { family == .gpt2 }
 
     /// - Parameter name: the file, for messages.
     /// - Throws: `Fault` (bad data) naming the field.

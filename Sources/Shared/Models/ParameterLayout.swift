@@ -17,6 +17,8 @@ public struct ParameterTensor: Sendable, Equatable {
     /// Outermost dimension first; matrices are (out, in), those of GPT-2's layers (in, out).
     public let shape: [Int]
     public let role: Role
+    /// The layer that it belongs to, from 0; nil for embeddings, the last norm and the head.
+    public let layer: Int?
     /// First element in the flat array.
     public let offset: Int
     public var count: Int { shape.reduce(1, *) }
@@ -37,6 +39,8 @@ public struct ParameterLayout: Sendable, Equatable {
     private(set) var norm = Pair(weight: 0..<0)
     /// nil when the head is the embedding.
     private(set) var head: Range<Int>?
+    /// The layer whose tensors are being added.
+    private var current: Int?
 
     /// A weight and, where there is one, its bias: ranges of the flat array.
     struct Pair: Sendable, Equatable {
@@ -58,6 +62,8 @@ public struct ParameterLayout: Sendable, Equatable {
         if c.positions == .learned { positions = add("transformer.wpe.weight", [c.maximumPositions, hidden]) }
         let (q, kv) = (c.heads * c.headSize, c.keyValueHeads * c.headSize)
         for index in 0..<c.layers {
+            current = index
+            defer { current = nil }
             let layer: Layer
             if isGPT2 {
                 let prefix = "transformer.h.\(index)."
@@ -115,7 +121,7 @@ public struct ParameterLayout: Sendable, Equatable {
     private mutating func add(
         _ name: String, _ shape: [Int], _ role: ParameterTensor.Role = .matrix
     ) -> Range<Int> {
-        let tensor = ParameterTensor(name: name, shape: shape, role: role, offset: count)
+        let tensor = ParameterTensor(name: name, shape: shape, role: role, layer: current, offset: count)
         tensors.append(tensor)
         count += tensor.count
         return tensor.range

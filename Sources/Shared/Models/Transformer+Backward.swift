@@ -11,55 +11,73 @@ extension Transformer {
     ) -> Bool {
         let c = configuration
         let n = batch.count
-        let d = gradients.weights
+        let (d, parts) = (gradients.weights, gradients.parts)
+        defer { gradients.endPart() }
+        if !parts.needsStream { return true }
         let dx = b.residual.slice(0, n * c.hiddenSize)
         engine.zero(dx)
         normalizeBackward(
             activations.final, weights.norm, batch, mean: activations.finalMean, rstd: activations.finalRstd, b, d.norm)
-        for index in (0..<c.layers).reversed() {
+        for index in (parts.lowest..<c.layers).reversed() {
             if isInterrupted() { return false }
             restore(batch, layer: index)
             let (a, w, dw) = (activations.layers[index], weights.layers[index], d.layers[index])
-            backwardFeedForward(batch, a, w, b, dw, isFresh: gradients.isFresh)
-            backwardAttention(batch, a, w, b, dw, isFresh: gradients.isFresh)
+            let (trained, isBelow, isFresh) = (parts.layers[index], parts.isBelow(index), gradients.isFresh)
+            backwardFeedForward(batch, a, w, b, dw, trained, isBelow: isBelow, isFresh: isFresh)
+            if isBelow || trained.reachesAttention {
+                backwardAttention(batch, a, w, b, dw, trained, isBelow: isBelow, isFresh: isFresh)
+            }
         }
-        if let positions = d.positions {
+        if let positions = d.positions, parts.positions {
             engine.embeddingBackward(dx, c: c.hiddenSize, ids: batch.position.slice(0, n), dtable: positions)
         }
-        gradients.gather(dx, ids: batch.inputs.slice(0, n), engine)
+        if parts.embedding { gradients.gather(dx, ids: batch.inputs.slice(0, n), engine) }
         return true
     }
 
-    /// out = y + down · activation(up · norm2(y)). On entry and on leaving, b.residual is the gradient of the stream.
+    /// out = y + down · activation(up · norm2(y)). On entry and on leaving, b.residual is the gradient of the stream, unless
+    /// nothing in or under the layer asks for it any more.
     private func backwardFeedForward(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
-        _ d: Weights.Layer, isFresh: Bool
+        _ d: Weights.Layer, _ t: TrainedParts.Layer, isBelow: Bool, isFresh: Bool
     ) {
         let c = configuration
         let (n, inner) = (batch.count, c.intermediateSize)
+        let needsNorm = isBelow || t.reachesAttention || t.norm2
+        let needsUp = needsNorm || t.up.isTrained
         switch c.feedForward {
         case .swiGLU:
-            backward(w.down, d.down, b.residual, x: a.product, batch, dx: b.product, isFresh: isFresh)
+            backward(
+                w.down, d.down, t.down, b.residual, x: a.product, batch, dx: needsUp ? b.product : nil,
+                isFresh: isFresh)
+            if !needsUp { return }
             engine.swigluBackward(
                 a.up.slice(0, n * c.upWidth), width: inner, dout: b.product.slice(0, n * inner),
                 dGateUp: b.up.slice(0, n * c.upWidth))
         case .gelu:
             backward(
-                w.down, d.down, b.residual, x: a.product, batch, dx: b.up, isFresh: isFresh,
+                w.down, d.down, t.down, b.residual, x: a.product, batch, dx: needsUp ? b.up : nil, isFresh: isFresh,
                 activation: .geluBackward(of: matrix(a.up, n, inner)))
+            if !needsUp { return }
         }
-        backward(w.up, d.up, b.up, x: a.norm2, batch, dx: b.norm, isFresh: isFresh)
+        backward(w.up, d.up, t.up, b.up, x: a.norm2, batch, dx: needsNorm ? b.norm : nil, isFresh: isFresh)
+        if !needsNorm { return }
         normalizeBackward(a.middle, w.norm2, batch, mean: a.mean2, rstd: a.rstd2, b, d.norm2)
     }
 
     /// y = x + output · attention(queryKeyValue · norm1(x)).
     private func backwardAttention(
         _ batch: ModelBatch, _ a: LayerActivations, _ w: Weights.Layer, _ b: Activations.Backward,
-        _ d: Weights.Layer, isFresh: Bool
+        _ d: Weights.Layer, _ t: TrainedParts.Layer, isBelow: Bool, isFresh: Bool
     ) {
         let c = configuration
         let n = batch.count
-        backward(w.output, d.output, b.residual, x: a.attention, batch, dx: b.attention, isFresh: isFresh)
+        let needsNorm = isBelow || t.norm1
+        let needsHeads = needsNorm || t.queryKeyValue.isTrained || t.headNorms
+        backward(
+            w.output, d.output, t.output, b.residual, x: a.attention, batch, dx: needsHeads ? b.attention : nil,
+            isFresh: isFresh)
+        if !needsHeads { return }
         let (q, k, v) = split(a.qkv, n)
         let (dq, dk, dv) = split(b.qkv, n)
         let width = c.heads * c.headSize
@@ -83,25 +101,37 @@ extension Transformer {
                     dy: gradient, stride: c.qkvWidth, period: batch.length, dw: dw)
             }
         }
-        backward(w.queryKeyValue, d.queryKeyValue, b.qkv, x: a.norm1, batch, dx: b.norm, isFresh: isFresh)
+        backward(
+            w.queryKeyValue, d.queryKeyValue, t.queryKeyValue, b.qkv, x: a.norm1, batch, dx: needsNorm ? b.norm : nil,
+            isFresh: isFresh)
+        if !needsNorm { return }
         normalizeBackward(a.residual, w.norm1, batch, mean: a.mean1, rstd: a.rstd1, b, d.norm1)
     }
 
-    /// For y = x · W + b: dx = dy · Wᵀ, or what the activation makes of it, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy.
+    /// For y = x · W + b: dx = dy · Wᵀ, or what the activation makes of it, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy: what
+    /// is wanted of it. Outputs of W that are frozen between others have no product; no other bit depends on that.
     private func backward(
-        _ w: Affine, _ d: Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor, isFresh: Bool,
-        activation: Activation? = nil
+        _ w: Affine, _ d: Affine, _ t: TrainedParts.Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor?,
+        isFresh: Bool, activation: Activation? = nil
     ) {
         let n = batch.count
         let (dy, x) = (matrix(dy, n, w.outputs), matrix(x, n, w.inputs))
-        engine.gemm(
-            dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision,
-            activation: activation)
-        let (left, right) = w.isInputMajor ? (x, dy) : (dy, x)
-        engine.gemm(
-            left, transposeA: true, right, into: d.matrix, base: isFresh ? nil : d.matrix, period: batch.length,
-            precision: precision)
-        if let bias = d.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
+        if let dx {
+            engine.gemm(
+                dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision,
+                activation: activation)
+        }
+        for outputs in t.outputs {
+            let part = d.matrix(outputs)
+            let columns = Matrix(
+                dy.tensor.slice(outputs.lowerBound, dy.tensor.count - outputs.lowerBound), rows: n,
+                columns: outputs.count, stride: w.outputs)
+            let (left, right) = w.isInputMajor ? (x, columns) : (columns, x)
+            engine.gemm(
+                left, transposeA: true, right, into: part, base: isFresh ? nil : part, period: batch.length,
+                precision: precision)
+        }
+        if let bias = d.bias, t.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
     }
 
     /// From the gradient of a norm's output, in b.norm, to that of the stream, which is added to.

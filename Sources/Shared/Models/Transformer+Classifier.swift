@@ -27,10 +27,12 @@ extension Transformer {
                 logits.tensor, v: v, targets: batch.targets.slice(start, count),
                 weights: batch.weight.slice(start, count), losses: losses.slice(start, count),
                 gradient: gradients != nil)
-            if let gradients, let backward = activations.backward {
+            if let gradients, let backward = activations.backward, gradients.parts.needsStream {
                 engine.gemm(
                     logits, head, into: Matrix(backward.norm.slice(start * c, count * c), rows: count, columns: c),
                     precision: precision)
+            }
+            if let gradients, gradients.parts.head {
                 let d = Matrix(gradients.weights.head, rows: v, columns: c)
                 engine.gemm(
                     logits, transposeA: true, x, into: d, base: gradients.isFresh && start == 0 ? nil : d,

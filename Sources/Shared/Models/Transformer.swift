@@ -51,11 +51,12 @@ public final class Transformer {
     }
 
     /// What `init` allocates, and what its users add beside it: ids and losses of a micro-batch; in training gradients of
-    /// each lane and two moments a parameter.
+    /// each lane and what the optimizer keeps.
+    /// - Parameter moments: bytes that the optimizer holds; nil: two moments a parameter.
     /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
         _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        recompute: Recompute = .none, lanes: Int = 1, logitsFloats: Int? = nil
+        recompute: Recompute = .none, lanes: Int = 1, moments: Int? = nil, logitsFloats: Int? = nil
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
         let logitsFloats = logitsFloats ?? Transformer.logitsFloats(configuration)
@@ -63,7 +64,7 @@ public final class Transformer {
         plan.add("parameters", bytes: 4 * layout.count)
         if training {
             plan.add("gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout))
-            plan.add("moments", bytes: 8 * layout.count)
+            plan.add("moments", bytes: moments ?? 8 * layout.count)
         }
         plan.add("kernel workspace", bytes: engine.workspaceBytes)
         let (positions, overflow) = rows.multipliedReportingOverflow(by: length)

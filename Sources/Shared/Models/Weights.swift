@@ -14,6 +14,16 @@ extension Transformer {
             isInputMajor
                 ? Matrix(weight, rows: inputs, columns: outputs) : Matrix(weight, rows: outputs, columns: inputs)
         }
+
+        /// The weights of some outputs.
+        func matrix(_ range: Range<Int>) -> Matrix {
+            isInputMajor
+                ? Matrix(
+                    weight.slice(range.lowerBound, weight.count - range.lowerBound), rows: inputs,
+                    columns: range.count, stride: outputs)
+                : Matrix(
+                    weight.slice(range.lowerBound * inputs, range.count * inputs), rows: range.count, columns: inputs)
+        }
     }
 
     /// A norm's weight, and its bias when it is a LayerNorm.

@@ -1,5 +1,5 @@
 // A trainer to and from a checkpoint directory (docs/formats/checkpoint.md): the model under Hugging Face's names, the
-// moments as `m.NAME` and `v.NAME`, everything else in state.json.
+// moments as `m.NAME` and `v.NAME` where the optimizer has them, everything else in state.json.
 
 public import Bytes
 public import Checkpoints
@@ -16,11 +16,29 @@ extension Trainer {
         try writer.write(
             model.layout.tensors.map { Trainer.source($0.name, $0, model.parameters) }, to: Checkpoint.modelName)
         try writer.write(
-            model.layout.tensors.flatMap {
-                [Trainer.source("m.\($0.name)", $0, optimizer.m), Trainer.source("v.\($0.name)", $0, optimizer.v)]
+            moments.map { name, tensor, view in
+                TensorSource(name: name, dtype: .f32, shape: tensor.shape) { emit in try view.withBytes(emit) }
             }, to: Checkpoint.optimizerName)
+        if let average {
+            try writer.write(
+                model.layout.tensors.map { Trainer.source($0.name, $0, average) }, to: Checkpoint.averageName)
+        }
+        var state = state
+        // Who began to learn later has a bias correction of its own.
+        state.ownUpdates = model.layout.tensors.enumerated().compactMap { index, tensor in
+            optimizer.isFrozen[index] || optimizer.updates[index] == state.updates
+                ? nil : .init(name: tensor.name, updates: optimizer.updates[index])
+        }
         try writer.write(state.json, to: Checkpoint.stateName)
         if !state.expansions.isEmpty { writer.expansions = .array(state.expansions) }
+    }
+
+    /// What the optimizer keeps of each parameter, and its name in a checkpoint.
+    private var moments: [(name: String, tensor: ParameterTensor, view: Tensor)] {
+        model.layout.tensors.enumerated().flatMap { index, tensor in
+            [("m." + tensor.name, optimizer.m(of: index)), ("v." + tensor.name, optimizer.v(of: index))]
+                .compactMap { name, view in view.map { (name, tensor, $0) } }
+        }
     }
 
     private static func source(_ name: String, _ tensor: ParameterTensor, _ flat: Tensor) -> TensorSource {
@@ -29,12 +47,14 @@ extension Trainer {
         }
     }
 
-    /// Writes the gradient of the step just done, before clipping, to `DIRECTORY/step-NNNNNNNN.safetensors`: for whoever
+    /// Writes the gradient of the step just done, of what was not frozen, before clipping, to `DIRECTORY/step-NNNNNNNN.safetensors`: for whoever
     /// compares it with another program's (docs/formats/checkpoint.md).
     public func writeGradient(of step: StepReport, to directory: FilePath) throws {
         _ = try SafetensorsWriter.write(
             to: directory.appending(RunDirectory.name(of: step.step) + ".safetensors"),
-            tensors: model.layout.tensors.map { Trainer.source($0.name, $0, gradient) },
+            tensors: model.layout.tensors.indices.filter { !optimizer.isFrozen[$0] }.map {
+                Trainer.source(model.layout.tensors[$0].name, model.layout.tensors[$0], gradient)
+            },
             metadata: [
                 "format": "pt", "step": "\(step.step)", "loss": "\(step.loss)", "gradient_norm": "\(step.gradientNorm)",
             ], durable: false)
@@ -44,18 +64,28 @@ extension Trainer {
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
     public func load(_ checkpoint: Checkpoint) throws {
         try model.load(checkpoint)
-        guard let moments = checkpoint.optimizer else {
+        guard let file = checkpoint.optimizer else {
             throw Fault.badData(
                 checkpoint.path.string, "the checkpoint has no \(Checkpoint.optimizerName), so it cannot be resumed",
                 hint: "train-step --run DIR --from CKPT begins anew from its parameters")
         }
-        for (prefix, flat) in [("m.", optimizer.m), ("v.", optimizer.v)] {
+        resumePolicy()
+        for (name, tensor, view) in moments { try file.fill(view, from: name, shape: tensor.shape, of: checkpoint) }
+        if let average {
+            guard let file = checkpoint.average else {
+                throw Fault.badData(
+                    checkpoint.path.string,
+                    "the checkpoint has no \(Checkpoint.averageName), and its recipe has an average")
+            }
             for tensor in model.layout.tensors {
-                try moments.fill(
-                    flat.slice(tensor.offset, tensor.count), from: prefix + tensor.name, shape: tensor.shape,
-                    of: checkpoint)
+                try file.fill(
+                    average.slice(tensor.offset, tensor.count), from: tensor.name, shape: tensor.shape, of: checkpoint)
             }
         }
+        optimizer.resume(
+            updates: model.layout.tensors.map { tensor in
+                state.ownUpdates.first { $0.name == tensor.name }?.updates ?? state.updates
+            })
     }
 }
 

@@ -27,13 +27,21 @@ public struct StepReport: Sendable, Equatable {
 public final class Trainer {
     public let model: Transformer
     public internal(set) var state: TrainingState
-    let optimizer: AdamW
+    let optimizer: Optimizer
     private let schedule: Schedule
     private let gradients: [Gradients]
     private let batch: ModelBatch
     private let losses: Tensor
     /// Parts that a batch is cut into; at most `rows` rows a part must have been planned for.
     public var microBatches = 1
+    private let policy: FreezePolicy
+    /// Steps from which on another set of parameters may be frozen, and those frozen in the step under way.
+    private let policyChanges: Set<Int>
+    private var frozen: [Bool]
+    /// The moving average of the parameters; nil: none is kept.
+    let average: Tensor?
+    /// Whether `evaluate` takes the average.
+    var evaluatesAverage = false
     /// The last step's, unclipped.
     var gradient: Tensor { gradients[0].flat }
 
@@ -51,15 +59,29 @@ public final class Trainer {
             configuration: configuration, engine: engine, rows: rows, length: length, training: true,
             precision: recipe.precision, recompute: recompute)
         let layout = model.layout
-        optimizer = AdamW(
-            count: layout.count,
-            groups: layout.tensors.map { ParameterGroup(offset: $0.offset, count: $0.count, decays: $0.decays) },
-            beta1: recipe.beta1, beta2: recipe.beta2, epsilon: recipe.epsilon, weightDecay: recipe.weightDecay,
-            clip: recipe.clip)
+        optimizer = Optimizer(groups: recipe.groups(layout, configuration), settings: recipe.settings)
+        policy = FreezePolicy(recipe.freezes, layout)
+        policyChanges = policy.changes
+        frozen = policy.frozen(at: max(state.step, 1))
+        optimizer.freeze(frozen)
         schedule = recipe.schedule
+        average = recipe.averageDecay.map { _ in Tensor(zeroed: layout.count) }
         gradients = (0..<recipe.lanes).map { _ in Gradients(configuration, layout: layout) }
         batch = ModelBatch(capacity: rows * length)
         losses = Tensor(zeroed: rows * length)
+        for lane in gradients { lane.freeze(frozen) }
+    }
+
+    /// Those that were frozen in the last step, or will be in the first.
+    func resumePolicy() {
+        setFrozen(policy.frozen(at: max(state.step, 1)))
+        optimizer.freeze(frozen)
+    }
+
+    private func setFrozen(_ mask: [Bool]) {
+        if mask == frozen { return }
+        frozen = mask
+        for lane in gradients { lane.freeze(mask) }
     }
 
     /// Learns from one batch. Rows [l·B/lanes, (l+1)·B/lanes) belong to lane l.
@@ -74,6 +96,7 @@ public final class Trainer {
         let lanes = gradients.count
         let part = (tokens.rows + microBatches - 1) / microBatches
         let engine = model.engine
+        if policyChanges.contains(state.step + 1) { setFrozen(policy.frozen(at: state.step + 1)) }
         for lane in gradients { lane.begin(engine) }
         var sum = 0.0
         for lane in 0..<lanes {
@@ -94,19 +117,22 @@ public final class Trainer {
         }
         for lane in gradients { lane.finish(engine) }
         Gradients.reduce(gradients, engine)
+        // Only now: a step that is given up must leave the moments of those that it would have frozen.
+        optimizer.freeze(frozen)
         let loss = count > 0 ? sum / Double(count) : .nan
-        let norm = AdamW.globalNorm(gradient, engine)
+        let norm = optimizer.norm(of: gradient, engine)
         let rate = schedule.rate(afterSteps: state.step)
         // The guard: what is not finite touches neither parameters nor moments.
         let isApplied =
             loss.isFinite
             && optimizer.update(
-                model.parameters, gradient: gradient, norm: norm, learningRate: rate, t: state.updates + 1, engine)
+                model.parameters, gradient: gradient, norm: norm, learningRate: rate, engine)
         state.step += 1
         state.tokens += count
         state.cursor = tokens.cursor
         if isApplied {
             state.updates += 1
+            updateAverage()
             state.guardState.consecutive = 0
         } else {
             state.guardState.skipped += 1
@@ -124,6 +150,8 @@ public final class Trainer {
         _ source: any ByteSource, isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> Evaluation? {
         var reader = try BatchStreamReader(source)
+        if evaluatesAverage { exchangeAverage() }
+        defer { if evaluatesAverage { exchangeAverage() } }
         return try Evaluation.measure(
             model, &reader, name: source.name, batch: batch, losses: losses, isInterrupted: isInterrupted)
     }

@@ -15,6 +15,8 @@ public struct TrainingOptions: Sendable {
     public var validation: String?
     /// Steps between evaluations; 0 = only at the end.
     public var evaluateEvery = 0
+    /// Evaluate the moving average of the parameters instead of themselves.
+    public var evaluatesAverage = false
     /// Steps between checkpoints; 0 = only at the end.
     public var saveEvery = 0
     /// Checkpoints kept beside those that links point at; 0 = all.
@@ -32,6 +34,12 @@ public struct TrainingOptions: Sendable {
 
     /// What run.json keeps.
     public var json: JSONObject {
+        var object = plainJSON
+        if evaluatesAverage { object["eval_ema"] = true }
+        return object
+    }
+
+    private var plainJSON: JSONObject {
         [
             "validation": validation.map { JSON.string(FileSystem.absolute(FilePath($0)).string) } ?? .null,
             "evaluate_every": .integer(evaluateEvery), "save_every": .integer(saveEvery), "keep": .integer(keep),
@@ -46,6 +54,7 @@ public struct TrainingOptions: Sendable {
         }
         validation = json["validation"]?.stringValue
         evaluateEvery = validation == nil ? 0 : count("evaluate_every", 0)
+        evaluatesAverage = json["eval_ema"]?.boolValue ?? false
         saveEvery = count("save_every", 0)
         keep = count("keep", 0)
         patience = max(1, count("patience", patience))

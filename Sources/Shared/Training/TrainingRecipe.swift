@@ -21,10 +21,22 @@ public struct TrainingRecipe: Sendable, Equatable {
     public var decaySteps = 0
     /// Steps after which the schedule begins again from the peak; 0: never.
     public var restartEvery = 0
+    public var optimizer = OptimizerKind.adamW
     public var weightDecay = 0.1
     public var beta1 = 0.9
     public var beta2 = 0.95
     public var epsilon = 1e-8
+    /// Gradient descent's and Muon's.
+    public var momentum = 0.9
+    public var nesterov = false
+    /// Muon's.
+    public var muonScale = MuonScale.rms
+    /// Who decays, and who learns at another rate.
+    public var rules = ParameterRules()
+    /// Who does not learn, and when; the last rule that matches counts.
+    public var freezes: [FreezeRule] = []
+    /// What an update leaves of the parameters' moving average; nil: no average is kept.
+    public var averageDecay: Double?
     /// Largest global gradient norm; larger gradients are scaled down to it. Infinity clips nothing.
     public var clip = 1.0
     /// Gradient lanes: fixed shares of a step's rows that are summed apart and added as a binary tree.
@@ -77,9 +89,23 @@ public struct TrainingRecipe: Sendable, Equatable {
         try check(
             weightDecay >= 0 && weightDecay * learningRate <= 1, "weight decay", weightDecay,
             "0 or more, and no more than 1 when multiplied with the learning rate")
+        for rate in rules.rates {
+            try check(
+                rate.factor > 0 && rate.factor * learningRate <= TrainingRecipe.largestRate
+                    && rate.factor * learningRate * weightDecay <= 1, "rate of '\(rate.pattern)'", rate.factor,
+                "a positive factor, with which the learning rate stays within its bounds")
+        }
+        if let averageDecay {
+            try check(averageDecay > 0 && averageDecay < 1, "ema", averageDecay, "a number between 0 and 1")
+        }
         try check(beta1 >= 0 && beta1 < 1, "beta1", beta1, "0 to below 1")
+        // Only AdamW divides by what beta2 averages.
+        let least = optimizer == .adamW || optimizer == .muon ? beta1 * beta1 : 0
         try check(
-            beta2 >= beta1 * beta1 && beta2 < 1, "beta2", beta2, "beta1 squared (\(beta1 * beta1)) to below 1")
+            beta2 >= least && beta2 < 1, "beta2", beta2,
+            least > 0 ? "beta1 squared (\(least)) to below 1" : "0 to below 1")
+        try check(momentum >= 0 && momentum < 1, "momentum", momentum, "0 to below 1")
+        try check(!nesterov || momentum > 0, "nesterov", nesterov, "false where there is no momentum")
         try check(epsilon >= 1e-20 && epsilon <= 1, "epsilon", epsilon, "1e-20 to 1")
         try check(clip > 0, "clip", clip, "a positive norm")
         try check(lanes >= 1 && lanes <= 64 && lanes.nonzeroBitCount == 1, "lanes", lanes, "a power of 2 up to 64")
@@ -87,6 +113,21 @@ public struct TrainingRecipe: Sendable, Equatable {
 
     /// The form that state.json holds.
     public var json: JSON {
+        var object = plainJSON
+        object["optimizer"] = .string(optimizer.rawValue)
+        if optimizer == .sgd || optimizer == .muon {
+            object["momentum"] = .number(momentum)
+            object["nesterov"] = .bool(nesterov)
+        }
+        if optimizer == .muon { object["muon_scale"] = .string(muonScale.rawValue) }
+        rules.write(to: &object)
+        if !freezes.isEmpty { object["freeze"] = .array(freezes.map(\.json)) }
+        if let averageDecay { object["ema"] = .number(averageDecay) }
+        return .object(object)
+    }
+
+    /// What every recipe has had since schedules have shapes.
+    private var plainJSON: JSONObject {
         [
             "learning_rate": .number(learningRate), "minimum_learning_rate": .number(minimumLearningRate),
             "warmup_steps": .integer(warmupSteps), "schedule_steps": .integer(scheduleSteps),
@@ -114,10 +155,25 @@ public struct TrainingRecipe: Sendable, Equatable {
             decaySteps = try fields.count("decay_steps")
             restartEvery = try fields.count("restart_every")
         }
+        if json["optimizer"] != nil {
+            optimizer = try fields.value("optimizer", "adamw, lion, muon or sgd") {
+                $0.stringValue.flatMap(OptimizerKind.init)
+            }
+        }
+        if optimizer == .sgd || optimizer == .muon {
+            momentum = try fields.double("momentum")
+            nesterov = try fields.value("nesterov", "true or false") { $0.boolValue }
+        }
+        if optimizer == .muon {
+            muonScale = try fields.value("muon_scale", "rms or original") { $0.stringValue.flatMap(MuonScale.init) }
+        }
         weightDecay = try fields.double("weight_decay")
         beta1 = try fields.double("beta1")
         beta2 = try fields.double("beta2")
         epsilon = try fields.double("epsilon")
+        rules = try ParameterRules(json, fields)
+        if let freeze = json["freeze"] { freezes = try FreezeRule.list(freeze, name: name + ", recipe.freeze") }
+        if json["ema"] != nil { averageDecay = try fields.double("ema") }
         clip = json["clip"]?.isNull == true ? .infinity : try fields.double("clip")
         lanes = try fields.count("lanes")
         if json["precision"] != nil {

@@ -39,12 +39,20 @@ extension TrainingRun {
     /// A trainer, if it fits into memory; the plan is told first.
     /// - Parameter batches: bytes that the batches of its streams will take.
     func plannedTrainer(rows: Int, length: Int, batches: Int = 0) throws(Fault) -> Trainer {
+        try state.recipe.rules.check(ParameterLayout(configuration))
+        try FreezePolicy.check(state.recipe.freezes, ParameterLayout(configuration), steps: state.steps)
+        if options.evaluatesAverage && state.recipe.averageDecay == nil {
+            throw Fault(.usage, "--eval-ema needs --ema: the run keeps no average")
+        }
         // Code, libraries, the tokenizer's file: what is there before the model is.
         let process = Host.residentBytes
         func planned(_ recompute: Recompute) -> MemoryPlan {
             var plan = Transformer.plan(
                 configuration, engine: engine, rows: rows, length: length, training: true, recompute: recompute,
-                lanes: state.recipe.lanes)
+                lanes: state.recipe.lanes, moments: state.recipe.optimizerBytes(configuration))
+            if state.recipe.averageDecay != nil {
+                plan.add("moving average", bytes: 4 * ParameterLayout(configuration).count)
+            }
             plan.add("batches", bytes: batches)
             plan.add("process", bytes: process)
             return plan
@@ -54,9 +62,11 @@ extension TrainingRun {
         report(.planned(plan, savings: savings.filter { $0.1 > 0 }))
         try plan.require(name: directory.path.string)
         if let origin { try configuration.require(tensorsOf: origin) }
-        return Trainer(
+        let trainer = Trainer(
             configuration: configuration, engine: engine, rows: rows, length: length, recompute: options.recompute,
             state: state)
+        trainer.evaluatesAverage = options.evaluatesAverage
+        return trainer
     }
 
     /// Whether the model can take a stream.

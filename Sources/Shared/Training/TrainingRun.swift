@@ -347,6 +347,7 @@ public final class TrainingRun {
         } else {
             trainer.model.initialize(seed: state.recipe.seed)
         }
+        if !isResumed { trainer.beginAverage() }
     }
 
     /// Drops metrics of steps that will be done again; the clock goes on where the records that stay end.

@@ -41,8 +41,16 @@ public struct TrainingState: Sendable, Equatable {
 
     /// Steps done, skipped ones included.
     public var step = 0
-    /// Updates applied: the t of Adam's bias correction.
+    /// Updates applied.
     public var updates = 0
+    /// Updates of a parameter that began to learn after others.
+    public struct OwnUpdates: Sendable, Equatable {
+        public var name: String
+        public var updates: Int
+    }
+
+    /// Where the count differs from `updates`: the t of bias corrections.
+    public var ownUpdates: [OwnUpdates] = []
     /// Targets learned from.
     public var tokens = 0
     /// Where the stream goes on, in `tok-pack --cursor`'s spelling.
@@ -84,6 +92,11 @@ public struct TrainingState: Sendable, Equatable {
                     "end_of_document": data.endOfDocument.map(JSON.integer) ?? .null, "tokenizer": data.tokenizer,
                 ]
             } ?? .null
+        if !ownUpdates.isEmpty {
+            var counts = JSONObject()
+            for own in ownUpdates { counts[own.name] = .integer(own.updates) }
+            object["own_updates"] = .object(counts)
+        }
         object["guard"] = [
             "skipped": .integer(guardState.skipped), "consecutive": .integer(guardState.consecutive),
         ]
@@ -124,6 +137,12 @@ public struct TrainingState: Sendable, Equatable {
                 dataset: try fields.string("dataset"), recipe: try fields.string("recipe"),
                 length: try fields.count("length"), vocabularySize: try fields.count("vocabulary_size"),
                 endOfDocument: data["end_of_document"]?.intValue, tokenizer: data["tokenizer"] ?? .null)
+        }
+        for (key, value) in json["own_updates"]?.objectValue?.members ?? [] {
+            guard let count = value.intValue, count >= 0 else {
+                throw .badData(name, "field 'own_updates.\(key)': expected an integer, 0 or more")
+            }
+            ownUpdates.append(OwnUpdates(name: key, updates: count))
         }
         let guardFields = Fields(json["guard"] ?? .null, name: name, within: "guard")
         guardState = Guard(

@@ -110,6 +110,39 @@ typedef struct {
 void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
               float *v);
 
+/// Lion (Chen et al. 2023, arXiv:2302.06675), decoupled decay:
+///   g' = g · gradient_scale
+///   c  = fma(one_minus_beta1, g' - m, m)
+///   m  = fma(one_minus_beta2, g' - m, m)
+///   p  = fma(-decay, p, p)
+///   p  = p - step_size where c > 0, p + step_size where c < 0, p where c = 0
+typedef struct {
+    float gradient_scale, one_minus_beta1, one_minus_beta2, decay, step_size;
+} mr_lion_parameters;
+void mr_lion(mr_context *context, int64_t n, mr_lion_parameters parameters, const float *g, float *p, float *m);
+
+/// Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013), decay added to the gradient:
+///   d  = fma(decay, p, g · gradient_scale)
+///   m  = fma(momentum, m, d)
+///   p  = fma(-step_size, m, p), or with nesterov fma(-step_size, fma(momentum, m, d), p)
+/// m may be NULL: then p = fma(-step_size, d, p).
+typedef struct {
+    float gradient_scale, decay, momentum, step_size;
+    bool nesterov;
+} mr_sgd_parameters;
+void mr_sgd(mr_context *context, int64_t n, mr_sgd_parameters parameters, const float *g, float *p, float *m);
+
+/// y = fma(weight, x · scale - y, y): a moving average; and then, unless u is NULL, what Muon makes orthogonal:
+/// u = y, or with nesterov u = fma(1 - weight, y - x · scale, x · scale).
+typedef struct {
+    float scale, weight;
+    bool nesterov;
+} mr_average_parameters;
+void mr_average(mr_context *context, int64_t n, mr_average_parameters parameters, const float *x, float *y, float *u);
+
+/// y = fma(a, x, b · y); y may be x.
+void mr_combine(mr_context *context, int64_t n, float a, const float *x, float b, float *y);
+
 // MARK: norms.c
 
 /// rstd[i] = 1 / sqrt(mean(x²) + epsilon); y = x · rstd · w   (RMSNorm, arXiv:1910.07467). x, y are (n, c); w is (c).

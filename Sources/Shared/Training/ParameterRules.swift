@@ -1,0 +1,91 @@
+// Exceptions by name to how parameters are treated: who decays, and who learns at another rate. Part of the recipe, so that a
+// resumed run keeps them.
+
+internal import Bytes
+internal import Metrics
+internal import Models
+
+/// Patterns over parameters' names (Hugging Face's), `*` for any text and `?` for any one character.
+public struct ParameterRules: Sendable, Equatable {
+    /// A factor on the learning rate.
+    public struct Rate: Sendable, Equatable {
+        public var pattern: String
+        public var factor: Double
+
+        public init(pattern: String, factor: Double) {
+            self.pattern = pattern
+            self.factor = factor
+        }
+    }
+
+    /// Parameters that decay although they are vectors, and those that do not although they are matrices. A name that
+    /// both match does not decay.
+    public var decay: [String] = []
+    public var noDecay: [String] = []
+    /// The last that matches a name counts.
+    public var rates: [Rate] = []
+
+    public init() {}
+
+    func decays(_ tensor: ParameterTensor) -> Bool {
+        if noDecay.contains(where: { Glob($0).matches(tensor.name) }) { return false }
+        return tensor.decays || decay.contains { Glob($0).matches(tensor.name) }
+    }
+
+    func rate(_ tensor: ParameterTensor) -> Double {
+        rates.last { Glob($0.pattern).matches(tensor.name) }?.factor ?? 1
+    }
+
+    /// Refuses a pattern that fits no parameter: it is a slip.
+    static func require(_ patterns: [String], in layout: ParameterLayout, _ option: String) throws(Fault) {
+        for pattern in patterns where !layout.tensors.contains(where: { Glob(pattern).matches($0.name) }) {
+            throw Fault(
+                .usage, "\(option): no parameter of the model has a name like \(quoted(pattern))",
+                hint: "ckpt-tool list CKPT prints the names; * stands for any text: 'model.layers.*.mlp.*'")
+        }
+    }
+
+    func check(_ layout: ParameterLayout) throws(Fault) {
+        try ParameterRules.require(decay, in: layout, "--decay")
+        try ParameterRules.require(noDecay, in: layout, "--no-decay")
+        try ParameterRules.require(rates.map(\.pattern), in: layout, "--rate")
+    }
+
+    /// Adds what there is to a recipe's JSON.
+    func write(to object: inout JSONObject) {
+        if !decay.isEmpty { object["decay"] = .array(decay.map(JSON.string)) }
+        if !noDecay.isEmpty { object["no_decay"] = .array(noDecay.map(JSON.string)) }
+        if !rates.isEmpty {
+            object["rates"] = .array(
+                rates.map { ["pattern": .string($0.pattern), "factor": .number($0.factor)] })
+        }
+    }
+
+    /// - Throws: `Fault` (bad data) naming the wrong field.
+    init(_ json: JSON, _ fields: Fields) throws(Fault) {
+        decay = try fields.strings("decay")
+        noDecay = try fields.strings("no_decay")
+        if json["rates"] == nil { return }
+        rates = try fields.value("rates", "an array of patterns with factors") { value in
+            guard let elements = value.arrayValue else { return nil }
+            let rates = elements.compactMap { element in
+                element["pattern"]?.stringValue.flatMap { pattern in
+                    element["factor"]?.doubleValue.map { Rate(pattern: pattern, factor: $0) }
+                }
+            }
+            return rates.count == elements.count ? rates : nil
+        }
+    }
+}
+
+extension Fields {
+    /// An array of strings; empty when the field is missing.
+    func strings(_ key: String) throws(Fault) -> [String] {
+        if json[key] == nil { return [] }
+        return try value(key, "an array of strings") { value in
+            guard let elements = value.arrayValue else { return nil }
+            let strings = elements.compactMap(\.stringValue)
+            return strings.count == elements.count ? strings : nil
+        }
+    }
+}

@@ -1,0 +1,33 @@
+// A recipe meets a model: how each of its parameters is treated.
+
+internal import Kernels
+internal import Models
+internal import Optimizers
+
+extension TrainingRecipe {
+    /// The numbers of the optimizer.
+    var settings: OptimizerSettings {
+        OptimizerSettings(
+            kind: optimizer, beta1: beta1, beta2: beta2, epsilon: epsilon, momentum: momentum, nesterov: nesterov,
+            muonScale: muonScale, weightDecay: weightDecay, clip: clip)
+    }
+
+    /// A group for each tensor of the layout, in its order.
+    func groups(_ layout: ParameterLayout, _ configuration: ModelConfiguration) -> [ParameterGroup] {
+        let alwaysFrozen = FreezePolicy(freezes, layout).alwaysFrozen
+        return layout.tensors.enumerated().map { index, tensor in
+            let isMatrix = tensor.layer != nil && tensor.shape.count == 2
+            return ParameterGroup(
+                offset: tensor.offset, count: tensor.count, decays: rules.decays(tensor), rate: rules.rate(tensor),
+                matrix: isMatrix
+                    ? .init(
+                        rows: tensor.shape[0], columns: tensor.shape[1], isInputMajor: configuration.isInputMajor)
+                    : nil, isTrained: !alwaysFrozen[index])
+        }
+    }
+
+    /// Bytes that the optimizer of a model will hold.
+    func optimizerBytes(_ configuration: ModelConfiguration) -> Int {
+        Optimizer.bytes(groups: groups(ParameterLayout(configuration), configuration), settings: settings)
+    }
+}
