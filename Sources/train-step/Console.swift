@@ -46,6 +46,12 @@ final class Console {
             )
         case .skippedCheckpoint(let skipped):
             StandardError.writeLine("train-step: passed over \(quoted(skipped.name)): \(skipped.reason)")
+        case .fellBack(let step, let isLastGood):
+            StandardError.writeLine("train-step: goes on from step \(step)\(isLastGood ? ", which is last-good" : "")")
+        case .notFinite(let step, let tensor):
+            progress.clear()
+            StandardError.writeLine(
+                "train-step: step \(step) does not become last-good: tensor \(quoted(tensor)) is not finite")
         }
     }
 

@@ -197,9 +197,16 @@ struct WatchOptions: ParsableArguments {
     var saveEvery: Int?
 
     @Option(
+        name: [.customLong("keep-last"), .customLong("keep")],
         help: ArgumentHelp(
-            "Checkpoints to keep beside latest, best and last-good; 0 = all (the default).", valueName: "n"))
-    var keep: Int?
+            "Newest checkpoints to keep beside latest, best and last-good; 0 = all (the default).", valueName: "n"))
+    var keepLast: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep checkpoints of every n-th step too, and without --keep-last only them and the newest; 0 = none (the default).",
+            valueName: "n"))
+    var keepEvery: Int?
 
     @Option(
         help: ArgumentHelp("Skipped steps in a row after which the run gives up (default: 10).", valueName: "n"))

@@ -40,7 +40,8 @@ struct Request {
         }
         for (name, value, least) in [
             ("--steps", target.steps, 0), ("--eval-every", watch.evalEvery, 0), ("--save-every", watch.saveEvery, 0),
-            ("--keep", watch.keep, 0), ("--micro-batches", work.microBatches, 1), ("--patience", watch.patience, 1),
+            ("--keep-last", watch.keepLast, 0), ("--keep-every", watch.keepEvery, 0),
+            ("--micro-batches", work.microBatches, 1), ("--patience", watch.patience, 1),
         ] {
             if let value, value < least { throw usage("\(name) is \(value), expected \(least) or more") }
         }
@@ -51,7 +52,8 @@ struct Request {
         options.evaluateEvery = watch.evalEvery ?? options.evaluateEvery
         options.evaluatesAverage = watch.evalEma ?? options.evaluatesAverage
         options.saveEvery = watch.saveEvery ?? options.saveEvery
-        options.keep = watch.keep ?? options.keep
+        options.keep = watch.keepLast ?? options.keep
+        options.keepEvery = watch.keepEvery ?? options.keepEvery
         options.patience = watch.patience ?? options.patience
         if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
         if target.run != nil && options.evaluatesAverage && recipe.ema == nil { throw usage("--eval-ema needs --ema") }

@@ -131,17 +131,59 @@ import Testing
             let links: Set<RunDirectory.Link> = step == 2 ? [.latest, .best] : step == 3 ? [.lastGood] : [.latest]
             try run.save(step: step, links: links) { try fill($0, step: step) }
         }
-        #expect(try run.retain(2) == [1, 4])
+        #expect(try run.retain(last: 2) == [1, 4])
         #expect(try run.steps().map(\.step) == [2, 3, 5, 6])
-        #expect(try run.retain(2) == [])
+        #expect(try run.retain(last: 2) == [])
         #expect(try names().filter { $0.hasSuffix(".tmp") } == [])
+    }
+
+    @Test func retainsEveryNth() throws {
+        let run = try open()
+        for step in 1...9 {
+            let links: Set<RunDirectory.Link> = step == 2 ? [.latest, .best] : step == 4 ? [.lastGood] : [.latest]
+            try run.save(step: step, links: links) { try fill($0, step: step) }
+        }
+        #expect(try run.retain(last: 1, every: 3) == [1, 5, 7, 8])
+        #expect(try run.steps().map(\.step) == [2, 3, 4, 6, 9])
+        #expect(try run.retain(last: 1, every: 6) == [3])
+        #expect(try run.retain(last: 1) == [6])
+    }
+
+    @Test func withoutRoomNothingIsBegun() throws {
+        let run = try open()
+        try run.save(step: 1) { try fill($0, step: 1) }
+        let free = try #require(FileSystem.freeBytes(holding: path))
+        for step in [1, 2] {
+            let found = message {
+                try run.save(step: step, needing: Int.max) { _ in Issue.record("begun without room") }
+            }
+            #expect(
+                found.hasPrefix("cannot create '\(path)/step-0000000\(step)': it takes \(Int.max) bytes, the disk has ")
+            )
+        }
+        #expect(try names() == ["latest", "step-00000001"])
+        #expect(try run.verify().isEmpty)
+        try run.save(step: 2, needing: free / 2) { try fill($0, step: 2) }
+    }
+
+    @Test func fallsBackToLastGoodFirst() throws {
+        let run = try open()
+        for step in 1...4 {
+            try run.save(step: step, links: step == 2 ? [.latest, .lastGood] : [.latest]) { try fill($0, step: step) }
+        }
+        #expect(try run.latestValid()?.step == 4)
+        try damage(4)
+        let valid = try #require(try run.latestValid())
+        #expect(valid.step == 2 && valid.skipped.map(\.name) == ["step-00000004"])
+        try damage(2)
+        #expect(try run.latestValid()?.step == 3)
     }
 
     @Test func retentionSparesTheOnlyValidOne() throws {
         let run = try open()
         for step in 1...4 { try run.save(step: step) { try fill($0, step: step) } }
         for step in [3, 4] { try FileSystem.remove(run.path(of: step).appending(Checkpoint.modelName)) }
-        #expect(try run.retain(1) == [1, 3])
+        #expect(try run.retain(last: 1) == [1, 3])
         #expect(try run.latestValid()?.step == 2)
     }
 

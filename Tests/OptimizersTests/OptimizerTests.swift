@@ -125,7 +125,9 @@ import Testing
         }
         #expect(optimizer.updates == Array(repeating: 3, count: Self.groups.count))
         for group in Self.groups {
-            let (difference, change): (Double, Double) = (group.offset..<group.offset + group.count).reduce(into: (0.0, 0.0)) { sums, i in
+            let (difference, change): (Double, Double) = (group.offset..<group.offset + group.count).reduce(
+                into: (0.0, 0.0)
+            ) { sums, i in
                 sums.0 += (Double(p[i]) - reference.p[i]) * (Double(p[i]) - reference.p[i])
                 sums.1 += (reference.p[i] - before[i]) * (reference.p[i] - before[i])
             }

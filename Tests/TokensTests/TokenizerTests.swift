@@ -334,7 +334,8 @@ struct TokenizerTests {
                 }, throws: { "\($0)".contains(named) })
         }
         // What is not known has to be told its pattern.
-        #expect(performing: { _ = try ranks([String](), pattern: nil) }, throws: { "\($0)".contains("how text is cut") })
+        #expect(
+            performing: { _ = try ranks([String](), pattern: nil) }, throws: { "\($0)".contains("how text is cut") })
     }
 }
 

@@ -179,7 +179,7 @@
                 if unshare -m true 2> /dev/null; then unshare -m bash disk.sh; else bash disk.sh; fi || true
                 cat kind status said verified left status2 said2
                 grep -q '7[34]' status; one_line train-step said
-                grep -q 'No space left on device\|File too large' said
+                grep -q 'No space left on device\|File too large\|the disk has' said
                 grep -qx 0 verified
                 grep -q '7[34]' status2; one_line tok-shard said2
                 grep -q 'No space left on device\|File too large' said2

@@ -54,6 +54,93 @@ import Testing
             """)
     }
 
+    /// A row of the embedding that no batch uses: the loss is finite, the checkpoint is not.
+    @Test func lastGoodHoldsNothingThatIsNotFinite() throws {
+        try expectWell(
+            """
+            cat > untied.json <<'END'
+            {"model_type": "llama", "vocab_size": 257, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "tie_word_embeddings": false}
+            END
+            learn --run begin --model untied.json --steps 0 < /dev/null
+            mkdir wild && cp begin/latest/config.json begin/latest/model.safetensors wild
+            python3 -c 'import json, struct
+            with open("wild/model.safetensors", "r+b") as file:
+                size, = struct.unpack("<Q", file.read(8))
+                tensor = json.loads(file.read(size))["model.embed_tokens.weight"]
+                file.seek(8 + size + tensor["data_offsets"][0] + 4 * 16 * 200); file.write(struct.pack("<f", float("nan")))'
+            pack --limit 9 > input
+            learn --run run --from wild --steps 4 --save-every 2 < input 2> said
+            grep -c "does not become last-good: tensor 'model.embed_tokens.weight' is not finite" said | grep -qx 3
+            test "$(readlink run/latest)" = step-00000004
+            test ! -e run/last-good
+            ! grep -q 'loss_nonfinite' run/metrics.jsonl
+            """)
+    }
+
+    @Test func twoWritersAreOneTooMany() throws {
+        try expectWell(
+            """
+            mkfifo slow
+            exec 3<> slow
+            train-step --quiet --run run --model model.json --steps 4 --save-every 1 < slow & trainer=$!
+            pack --limit 1 | head -c -17 >&3
+            until [ -e run/latest ]; do sleep 0.02; done
+            find run -type f ! -name .lock -exec cksum {} + | sort > before
+            refused 73 "'run' is in use by process $trainer" learn --resume run < /dev/null
+            refused 73 "'run' is in use by process $trainer" learn --run run --model model.json --steps 2 < /dev/null
+            find run -type f ! -name .lock -exec cksum {} + | sort | cmp - before
+            kill -9 $trainer; wait $trainer || true
+            pack | learn --resume run --steps 4
+            test "$(ckpt-tool get run/latest step)" = 4
+            """)
+    }
+
+    @Test func oldCheckpointsGoAndTheOnesThatMatterStay() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model model.json --steps 12 --save-every 1 --keep-last 2 --keep-every 5
+            test "$(cd run && echo step-*)" = 'step-00000000 step-00000005 step-00000010 step-00000011 step-00000012'
+            grep -q '"keep_every": 5' run/run.json
+            # As the run was begun, so it goes on; --keep is --keep-last.
+            pack --cursor "$(ckpt-tool get run/latest cursor)" | learn --resume run --steps 15
+            test "$(cd run && echo step-*)" = 'step-00000000 step-00000005 step-00000010 step-00000014 step-00000015'
+            pack | learn --run only --model model.json --steps 5 --save-every 1 --keep 1
+            test "$(cd only && echo step-*)" = step-00000005
+            pack | learn --run every --model model.json --steps 5 --save-every 1 --keep-every 2
+            test "$(cd every && echo step-*)" = 'step-00000000 step-00000002 step-00000004 step-00000005'
+            refused 64 'keep-last is -1' learn --run new --model model.json --steps 1 --keep-last=-1 < /dev/null
+            """)
+    }
+
+    /// A save takes long, and the loop does not wait for it; whoever ends the run does, and what was not saved is not told.
+    #if os(Linux)
+        @Test func savingGoesOnBesideTraining() throws {
+            try expectWell(
+                """
+                pack --limit 9 > input
+                learn --run whole --model model.json --steps 8 --save-every 4 < input
+                # Every flush takes a third of a second: steps go on meanwhile, and the end waits.
+                strace -f -qq -o calls -e trace=fsync -e inject=fsync:delay_enter=300000 \
+                    train-step --quiet --run run --model model.json --steps 8 --save-every 4 < input & tracer=$!
+                until grep -q '"step":8,' run/metrics.jsonl 2> /dev/null; do sleep 0.01; done
+                test ! -e run/step-00000004
+                wait $tracer
+                diff -r whole/step-00000008 run/step-00000008
+                diff -r whole/step-00000004 run/step-00000004
+                test "$(readlink run/latest) $(readlink run/last-good)" = 'step-00000008 step-00000008'
+                # A checkpoint that cannot be flushed ends the run although the loop was past it; nothing was announced.
+                rm -rf run
+                status=0
+                strace -f -y -qq -o calls -e trace=fsync -e inject=fsync:error=EIO:when=12+ \
+                    train-step --quiet --run run --model model.json --steps 8 --save-every 4 < input 2> errors || status=$?
+                test $status = 74
+                test "$(grep -vc '^hint: ' errors)" = 1
+                test "$(readlink run/latest)" = step-00000000
+                """)
+        }
+    #endif
+
     @Test func aValidationStreamThatBreaksLosesNothing() throws {
         try expectWell(
             """

@@ -68,7 +68,7 @@ public final class AtomicFile: ByteSink {
         precondition(isOpen, "\(path) is committed once")
         isOpen = false
         do {
-            if fsync(descriptor.rawValue) != 0 {
+            if fsyncAll(descriptor.rawValue) != 0 {
                 let code = errno
                 try? descriptor.close()
                 throw Errno(rawValue: code)

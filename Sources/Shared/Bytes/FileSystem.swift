@@ -75,7 +75,7 @@ public enum FileSystem {
     public static func synchronizeDirectory(_ path: FilePath) throws(Fault) {
         do {
             let descriptor = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
-            let result = fsync(descriptor.rawValue)
+            let result = fsyncAll(descriptor.rawValue)
             let code = errno
             try descriptor.close()
             // Some file systems have no fsync for directories and say EINVAL; they order renames by themselves.
@@ -232,6 +232,14 @@ extension FilePath {
     package var parent: FilePath {
         let parent = removingLastComponent()
         return parent.isEmpty ? "." : parent
+    }
+}
+
+/// fsync(2); a signal that came in between is no failure, and nothing is lost by asking again.
+func fsyncAll(_ descriptor: Int32) -> Int32 {
+    while true {
+        let result = fsync(descriptor)
+        if result == 0 || errno != EINTR { return result }
     }
 }
 

@@ -2,7 +2,7 @@
 // a time, because `AtomicDirectory.commit` does both for all of them. With a flush a file, merging 100,000 shards would
 // take minutes.
 
-internal import SystemPackage
+package import SystemPackage
 
 #if canImport(Glibc)
     private import Glibc
@@ -46,10 +46,10 @@ public final class PlainFile: ByteSink {
     }
 
     /// Flushes one file.
-    static func synchronize(_ path: FilePath) throws(Fault) {
+    package static func synchronize(_ path: FilePath) throws(Fault) {
         do {
             let descriptor = try FileDescriptor.open(path, .readOnly, options: .closeOnExec)
-            let result = fsync(descriptor.rawValue)
+            let result = fsyncAll(descriptor.rawValue)
             let code = errno
             try descriptor.close()
             if result != 0 { throw Errno(rawValue: code) }

@@ -1,5 +1,5 @@
-// Two loops over stored ids, what tok-pack does to every frame and every row beside decompressing and copying; and one word
-// to the allocator, whose header Swift does not import.
+// Two loops over stored ids, what tok-pack does to every frame and every row beside decompressing and copying; the scan of
+// what goes into a checkpoint; and one word to the allocator, whose header Swift does not import.
 #include "include/CKernels.h"
 
 #include <stdlib.h>
@@ -48,4 +48,27 @@ uint32_t mr_largest(const void *bytes, size_t count, int width) {
     }
 #endif
     return width == 2 ? largest16(bytes, count) : largest32(bytes, count);
+}
+
+// By their bits, so that no flag of the compiler can reason a NaN away.
+#define ALL_FINITE                                                      \
+    uint32_t found = 0;                                                 \
+    for (size_t index = 0; index < count; index++) {                    \
+        uint32_t bits;                                                  \
+        memcpy(&bits, values + index, sizeof bits);                     \
+        found |= (bits & 0x7f800000u) == 0x7f800000u ? 1u : 0u;         \
+    }                                                                   \
+    return found == 0
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static bool all_finite_avx2(const float *values, size_t count) { ALL_FINITE; }
+#endif
+
+static bool all_finite(const float *values, size_t count) { ALL_FINITE; }
+
+bool mr_all_finite(const float *values, size_t count) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return all_finite_avx2(values, count);
+#endif
+    return all_finite(values, count);
 }

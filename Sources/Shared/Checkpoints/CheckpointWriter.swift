@@ -1,5 +1,6 @@
 // Fills a directory beside its place, file by file, and publishes it with the manifest written last: a checkpoint is
-// whole or absent.
+// whole or absent. Files are flushed together at the end, when everything has been read that they are made of: whoever
+// owns the tensors can go on while the disk works.
 
 public import Bytes
 public import SystemPackage
@@ -10,6 +11,8 @@ public final class CheckpointWriter {
     private var files: [Manifest.File] = []
     /// What the model has been through on its way to this shape, for the manifest; nil: nothing.
     public var expansions: JSON?
+    /// Written and not flushed yet.
+    private var open: [AtomicFile] = []
 
     /// Where the checkpoint will stand.
     public var path: FilePath { directory.path }
@@ -21,7 +24,7 @@ public final class CheckpointWriter {
     public func write(_ bytes: [UInt8], to name: String) throws(Fault) {
         let file = try create(name)
         try file.write(bytes)
-        try file.commit(durable: false)
+        open.append(file)
         record(name, bytes.count, Digest.of(bytes))
     }
 
@@ -40,8 +43,28 @@ public final class CheckpointWriter {
             hasher.update(bytes)
             offset += bytes.count
         }
-        try file.commit(durable: false)
+        open.append(file)
         record(name, offset, hasher.finish())
+    }
+
+    /// Adds a file of another checkpoint with the digests that its manifest has: by a second name for it (a hard link), or a
+    /// copy where the file system has no links.
+    func adopt(_ file: Manifest.File, from source: FilePath) throws(Fault) {
+        check(file.name)
+        let place = directory.temporary.appending(file.name)
+        do throws(Fault) {
+            try FileSystem.link(source.appending(file.name), as: place)
+            try PlainFile.synchronize(place)
+            files.append(file)
+        } catch {
+            try copy(source.appending(file.name), to: file.name)
+            let found = files.removeLast().digest
+            if found != file.digest {
+                throw .differingDigest(
+                    quoted(source.appending(file.name).string), expected: file.digest, found: found)
+            }
+            files.append(file)
+        }
     }
 
     /// Adds a safetensors file. transformers asks for a `format` in the metadata, hence the default.
@@ -49,9 +72,9 @@ public final class CheckpointWriter {
     public func write(
         _ tensors: [TensorSource], to name: String, metadata: [String: String] = ["format": "pt"]
     ) throws {
-        check(name)
-        let written = try SafetensorsWriter.write(
-            to: directory.temporary.appending(name), tensors: tensors, metadata: metadata, durable: false)
+        let file = try create(name)
+        let written = try SafetensorsWriter.fill(file, tensors: tensors, metadata: metadata)
+        open.append(file)
         files.append(
             Manifest.File(
                 name: name, byteCount: written.byteCount, digest: written.digest,
@@ -75,7 +98,10 @@ public final class CheckpointWriter {
         return manifest
     }
 
+    /// Flushes what was written, then writes the manifest.
     func finish() throws(Fault) -> Manifest {
+        for file in open { try file.commit(durable: false) }
+        open = []
         let manifest = Manifest(files: files, expansions: expansions)
         let file = try create(Manifest.fileName)
         try file.write(manifest.encoded)

@@ -1,5 +1,5 @@
-// What to go on from after anything may have happened: `latest` when it is valid, else the newest step that is, with the
-// reason for every one that was passed over.
+// What to go on from after anything may have happened: `latest` when it is valid, else `last-good`, else the newest step
+// that is, with the reason for every one that was passed over.
 
 public import Bytes
 internal import SystemPackage
@@ -19,7 +19,8 @@ extension RunDirectory {
         public let skipped: [Skipped]
     }
 
-    /// The checkpoint that `latest` points at, or, when that one is broken or the link is, the newest valid step.
+    /// The checkpoint that `latest` points at, or, when that one is broken or the link is, the one that `last-good` points
+    /// at, or else the newest valid step.
     ///
     /// A newer step than `latest` is used only then: a run that was killed between publishing a checkpoint and moving
     /// the link goes on from the link, as the cursor does that a shell read through it, and makes the same step again.
@@ -30,9 +31,12 @@ extension RunDirectory {
         var skipped: [Skipped] = []
         var candidates = try steps().map(\.step).reversed() as [Int]
         let link = path.appending(Link.latest.rawValue)
-        if let step = step(of: .latest), candidates.contains(step) {
-            candidates.removeAll { $0 == step }
-            candidates.insert(step, at: 0)
+        // Before the newest one, which nobody has computed with, the one known to be healthy.
+        if let step = step(of: .lastGood), let index = candidates.firstIndex(of: step) {
+            candidates.insert(candidates.remove(at: index), at: 0)
+        }
+        if let step = step(of: .latest), let index = candidates.firstIndex(of: step) {
+            candidates.insert(candidates.remove(at: index), at: 0)
         } else if FileSystem.kind(of: link, followingLinks: false) != nil {
             let target = FileSystem.linkTarget(link)
             skipped.append(

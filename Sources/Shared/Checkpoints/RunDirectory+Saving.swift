@@ -12,29 +12,41 @@ extension RunDirectory {
     ///
     /// A step that is there already (a resumed run makes the same one again) is kept when it is valid and the new one
     /// has the same manifest, byte for byte; otherwise the new one takes its place, at no moment without one of them.
+    /// - Parameters:
+    ///   - bytes: what the checkpoint will take, if that is known: without room for it nothing is begun.
+    ///   - whenBuilt: called when `build` has returned, before anything is flushed or published.
     /// - Returns: where it stands.
     /// - Throws: `Fault`, and what `build` throws; nothing has been published then.
     @discardableResult
     public func save(
-        step: Int, links: Set<Link> = [.latest], build: (CheckpointWriter) throws -> Void
+        step: Int, links: Set<Link> = [.latest], needing bytes: Int = 0,
+        build: (CheckpointWriter) throws -> Void, whenBuilt: () -> Void = {}
     ) throws -> FilePath {
         let place = path(of: step)
+        try FileSystem.requireSpace(bytes, for: place)
         if FileSystem.kind(of: place, followingLinks: false) == nil {
             let writer = try CheckpointWriter(place)
             try build(writer)
+            whenBuilt()
             try writer.commit()
         } else {
-            try replace(place, build: build)
+            try RunDirectory.replace(place, build: build, whenBuilt: whenBuilt)
         }
-        for link in Link.allCases where links.contains(link) { try point(link, at: step) }
+        // `latest` last: a run that is killed before it moved makes this step again, and the other links with it.
+        for link in [Link.best, .lastGood, .latest] where links.contains(link) { try point(link, at: step) }
         return place
     }
 
-    private func replace(_ place: FilePath, build: (CheckpointWriter) throws -> Void) throws {
+    /// Puts a new checkpoint in the place of one that is there.
+    static func replace(
+        _ place: FilePath, build: (CheckpointWriter) throws -> Void, whenBuilt: () -> Void = {}
+    ) throws {
+        let path = place.removingLastComponent().isEmpty ? FilePath(".") : place.removingLastComponent()
         let next = FilePath(place.string + "." + RunDirectory.nextSuffix)
         try FileSystem.remove(next)
         let writer = try CheckpointWriter(next)
         try build(writer)
+        whenBuilt()
         let manifest = try writer.finish()
         if let old = try? Checkpoint.readManifest(place), old == manifest, Checkpoint.verify(place).isEmpty { return }
         try writer.publish()
@@ -53,16 +65,19 @@ extension RunDirectory {
         try FileSystem.remove(previous)
     }
 
-    /// Removes all but the `keep` newest checkpoints. Those that a link points at stay, and so does the newest valid
-    /// one when none of the others is valid.
-    /// - Parameter keep: at least 1.
+    /// Removes all but the `last` newest checkpoints and those whose step is a multiple of `every`. Those that a link
+    /// points at stay, and so does the newest valid one when none of the others is valid.
+    /// - Parameters:
+    ///   - last: at least 1.
+    ///   - every: 0 keeps no multiples.
     /// - Returns: the steps that were removed, oldest first.
     @discardableResult
-    public func retain(_ keep: Int) throws(Fault) -> [Int] {
-        precondition(keep >= 1, "at least one checkpoint is kept, not \(keep)")
+    public func retain(last: Int, every: Int = 0) throws(Fault) -> [Int] {
+        precondition(last >= 1, "at least one checkpoint is kept, not \(last)")
         let steps = try steps().map(\.step)
         let linked = Set(Link.allCases.compactMap { step(of: $0) })
-        var removed = steps.dropLast(keep).filter { !linked.contains($0) }
+        var removed = steps.dropLast(last).filter { !linked.contains($0) && !(every > 0 && $0 % every == 0) }
+        if removed.isEmpty { return [] }
         func isValid(_ step: Int) -> Bool { (try? Checkpoint(path(of: step))) != nil }
         if !steps.contains(where: { !removed.contains($0) && isValid($0) }) {
             if let spared = removed.last(where: isValid) { removed.removeAll { $0 == spared } }

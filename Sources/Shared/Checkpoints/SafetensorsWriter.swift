@@ -34,12 +34,21 @@ public enum SafetensorsWriter {
     public static func write(
         to path: FilePath, tensors: [TensorSource], metadata: [String: String] = [:], durable: Bool = true
     ) throws -> WrittenTensors {
+        let file = try AtomicFile(path, permissions: .ownerReadWrite)
+        let written = try fill(file, tensors: tensors, metadata: metadata)
+        try file.commit(durable: durable)
+        return written
+    }
+
+    /// As `write`, into a file that the caller commits.
+    static func fill(
+        _ file: AtomicFile, tensors: [TensorSource], metadata: [String: String]
+    ) throws -> WrittenTensors {
         let sorted = tensors.sorted {
             $0.dtype != $1.dtype
                 ? $0.dtype > $1.dtype : $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
         }
         let (header, sizes) = header(sorted, metadata)
-        let file = try AtomicFile(path, permissions: .ownerReadWrite)
         var whole = DigestHasher()
         try file.write(header)
         whole.update(header)
@@ -57,7 +66,6 @@ public enum SafetensorsWriter {
             precondition(written == size, "tensor \(tensor.name) has \(size) bytes, its source gives \(written)")
             digests.append(TensorDigest(name: tensor.name, digest: hasher.finish()))
         }
-        try file.commit(durable: durable)
         return WrittenTensors(
             byteCount: file.bytesWritten, digest: whole.finish(), headerDigest: Digest.of(header), tensors: digests)
     }

@@ -2,6 +2,8 @@
 // its views. Views are slices of one arena; several may be written at once by design (a kernel takes outputs beside
 // inputs), which is why this is no Span: the borrow checker would have to see through the arena's plan.
 
+private import CKernels
+
 #if canImport(Glibc)
     private import Glibc
 #elseif canImport(Musl)
@@ -136,6 +138,11 @@ public struct View<Element: KernelElement>: @unchecked Sendable {
             }
         }
     }
+}
+
+extension View<Float> {
+    /// Whether no element is infinite or not a number.
+    public var isFinite: Bool { unsafe mr_all_finite(pointer, count) }
 }
 
 /// Floats: parameters, activations, gradients, moments. A tensor's shape is its owner's knowledge.

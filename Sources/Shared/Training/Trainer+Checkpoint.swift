@@ -9,28 +9,29 @@ private import Optimizers
 public import SystemPackage
 
 extension Trainer {
-    /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
-    public func write(_ writer: CheckpointWriter) throws {
-        let configuration = model.configuration.naming(endOfDocument: state.data?.endOfDocument)
-        try writer.write(configuration.json, to: Checkpoint.configurationName)
-        try writer.write(
-            model.layout.tensors.map { Trainer.source($0.name, $0, model.parameters) }, to: Checkpoint.modelName)
-        try writer.write(
-            moments.map { name, tensor, view in
-                TensorSource(name: name, dtype: .f32, shape: tensor.shape) { emit in try view.withBytes(emit) }
-            }, to: Checkpoint.optimizerName)
-        if let average {
-            try writer.write(
-                model.layout.tensors.map { Trainer.source($0.name, $0, average) }, to: Checkpoint.averageName)
+    /// Every file of a checkpoint but the tokenizer's and the manifest. Its tensors are this trainer's own memory.
+    public var content: CheckpointContent {
+        func named(_ prefix: String, _ flat: Tensor) -> [CheckpointContent.NamedTensor] {
+            model.layout.tensors.map {
+                .init(name: prefix + $0.name, shape: $0.shape, values: flat.slice($0.offset, $0.count))
+            }
         }
+        var content = CheckpointContent()
+        let configuration = model.configuration.naming(endOfDocument: state.data?.endOfDocument)
+        content.add(configuration.json, as: Checkpoint.configurationName)
+        content.add(named("", model.parameters), as: Checkpoint.modelName)
+        content.add(
+            moments.map { .init(name: $0.name, shape: $0.tensor.shape, values: $0.view) }, as: Checkpoint.optimizerName)
+        if let average { content.add(named("", average), as: Checkpoint.averageName) }
         var state = state
         // Who began to learn later has a bias correction of its own.
         state.ownUpdates = model.layout.tensors.enumerated().compactMap { index, tensor in
             optimizer.isFrozen[index] || optimizer.updates[index] == state.updates
                 ? nil : .init(name: tensor.name, updates: optimizer.updates[index])
         }
-        try writer.write(state.json, to: Checkpoint.stateName)
-        if !state.expansions.isEmpty { writer.expansions = .array(state.expansions) }
+        content.add(state.json, as: Checkpoint.stateName)
+        if !state.expansions.isEmpty { content.expansions = .array(state.expansions) }
+        return content
     }
 
     /// What the optimizer keeps of each parameter, and its name in a checkpoint.
@@ -41,19 +42,19 @@ extension Trainer {
         }
     }
 
-    private static func source(_ name: String, _ tensor: ParameterTensor, _ flat: Tensor) -> TensorSource {
-        TensorSource(name: name, dtype: .f32, shape: tensor.shape) { emit in
-            try flat.slice(tensor.offset, tensor.count).withBytes(emit)
-        }
-    }
+    /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
+    public func write(_ writer: CheckpointWriter) throws { try content.write(writer) }
 
     /// Writes the gradient of the step just done, of what was not frozen, before clipping, to `DIRECTORY/step-NNNNNNNN.safetensors`: for whoever
     /// compares it with another program's (docs/formats/checkpoint.md).
     public func writeGradient(of step: StepReport, to directory: FilePath) throws {
         _ = try SafetensorsWriter.write(
             to: directory.appending(RunDirectory.name(of: step.step) + ".safetensors"),
-            tensors: model.layout.tensors.indices.filter { !optimizer.isFrozen[$0] }.map {
-                Trainer.source(model.layout.tensors[$0].name, model.layout.tensors[$0], gradient)
+            tensors: model.layout.tensors.indices.filter { !optimizer.isFrozen[$0] }.map { index in
+                let tensor = model.layout.tensors[index]
+                return TensorSource(name: tensor.name, dtype: .f32, shape: tensor.shape) { emit in
+                    try self.gradient.slice(tensor.offset, tensor.count).withBytes(emit)
+                }
             },
             metadata: [
                 "format": "pt", "step": "\(step.step)", "loss": "\(step.loss)", "gradient_norm": "\(step.gradientNorm)",
@@ -63,6 +64,7 @@ extension Trainer {
     /// Takes over parameters and moments. Digests are checked on the way.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
     public func load(_ checkpoint: Checkpoint) throws {
+        willChange()
         try model.load(checkpoint)
         guard let file = checkpoint.optimizer else {
             throw Fault.badData(

@@ -34,6 +34,8 @@ public final class Trainer {
     private let losses: Tensor
     /// Parts that a batch is cut into; at most `rows` rows a part must have been planned for.
     public var microBatches = 1
+    /// Called before parameters, moments or anything else that a checkpoint holds is changed: somebody may be reading it.
+    var willChange: () -> Void = {}
     private let policy: FreezePolicy
     /// Steps from which on another set of parameters may be frozen, and those frozen in the step under way.
     private let policyChanges: Set<Int>
@@ -117,6 +119,7 @@ public final class Trainer {
         }
         for lane in gradients { lane.finish(engine) }
         Gradients.reduce(gradients, engine)
+        willChange()
         // Only now: a step that is given up must leave the moments of those that it would have frozen.
         optimizer.freeze(frozen)
         let loss = count > 0 ? sum / Double(count) : .nan
@@ -150,7 +153,10 @@ public final class Trainer {
         _ source: any ByteSource, isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> Evaluation? {
         var reader = try BatchStreamReader(source)
-        if evaluatesAverage { exchangeAverage() }
+        if evaluatesAverage {
+            willChange()
+            exchangeAverage()
+        }
         defer { if evaluatesAverage { exchangeAverage() } }
         return try Evaluation.measure(
             model, &reader, name: source.name, batch: batch, losses: losses, isInterrupted: isInterrupted)

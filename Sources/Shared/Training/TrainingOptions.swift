@@ -19,8 +19,10 @@ public struct TrainingOptions: Sendable {
     public var evaluatesAverage = false
     /// Steps between checkpoints; 0 = only at the end.
     public var saveEvery = 0
-    /// Checkpoints kept beside those that links point at; 0 = all.
+    /// Newest checkpoints kept beside those that links point at; 0 = all, or with `keepEvery` one.
     public var keep = 0
+    /// Checkpoints whose step is a multiple of it are kept too; 0 = none.
+    public var keepEvery = 0
     /// Go on although the stream is of other data or begins elsewhere than the checkpoint says.
     public var acceptsNewData = false
     /// Skipped steps in a row after which the run gives up.
@@ -43,6 +45,7 @@ public struct TrainingOptions: Sendable {
         [
             "validation": validation.map { JSON.string(FileSystem.absolute(FilePath($0)).string) } ?? .null,
             "evaluate_every": .integer(evaluateEvery), "save_every": .integer(saveEvery), "keep": .integer(keep),
+            "keep_every": .integer(keepEvery),
             "patience": .integer(patience), "recompute": .string(recompute.rawValue),
         ]
     }
@@ -57,6 +60,7 @@ public struct TrainingOptions: Sendable {
         evaluatesAverage = json["eval_ema"]?.boolValue ?? false
         saveEvery = count("save_every", 0)
         keep = count("keep", 0)
+        keepEvery = count("keep_every", 0)
         patience = max(1, count("patience", patience))
         recompute = json["recompute"]?.stringValue.flatMap { Recompute(rawValue: $0) } ?? recompute
     }

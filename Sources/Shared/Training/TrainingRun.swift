@@ -25,9 +25,14 @@ public enum TrainingEvent {
     case planned(MemoryPlan, savings: [(recompute: Recompute, bytes: Int)])
     case stepped(StepReport, tokensPerSecond: Double)
     case evaluated(step: Int, Evaluation)
+    /// A checkpoint is on the disk, its links moved.
     case saved(step: Int, FilePath)
     case skippedCheckpoint(RunDirectory.Skipped)
     case expanded(ExpansionRecord)
+    /// After checkpoints that were passed over: the one that the run goes on from.
+    case fellBack(step: Int, isLastGood: Bool)
+    /// A checkpoint that does not become `last-good`: a tensor holds a value that is infinite or not a number.
+    case notFinite(step: Int, tensor: String)
 }
 
 /// One run in one directory. Holds the directory's lock while it lives.
@@ -41,14 +46,16 @@ public final class TrainingRun {
     private(set) var origin: Checkpoint?
     private var isResumed: Bool
     let report: (TrainingEvent) -> Void
-    private var savedStep: Int?
+    var savedStep: Int?
     /// The last checkpoint, while no loss has been computed with its parameters; and the step at whose end one was.
-    private var unprovenStep: Int?
-    private var provenStep: Int?
-    /// Checkpoints of this process that are there only because they were the best.
-    private var bestSteps: Set<Int> = []
+    var unprovenStep: Int?
+    var provenStep: Int?
+    /// What was asked to be saved last, done or under way.
+    var lastSave: LastSave?
+    let saving: SavingThread
+    let keeper: CheckpointKeeper
     /// Name and content of the tokenizer file that every checkpoint carries.
-    private let tokenizer: (name: String, bytes: [UInt8])?
+    let tokenizer: (name: String, bytes: [UInt8])?
 
     /// A new run.
     /// - Parameter origin: a checkpoint whose parameters to begin from; nil = random ones.
@@ -59,6 +66,8 @@ public final class TrainingRun {
     ) throws(Fault) {
         try PlannedExpansion.require(state.plannedExpansions, of: configuration)
         directory = try RunDirectory(path, access: .write)
+        saving = try SavingThread()
+        keeper = CheckpointKeeper(directory, keepLast: options.keep, keepEvery: options.keepEvery)
         guard try directory.steps().isEmpty else {
             throw Fault(
                 .usage, "\(quoted(path.string)) has a run already",
@@ -96,12 +105,17 @@ public final class TrainingRun {
                 .noInput, "no run in \(quoted(path.string))", hint: "train-step --run DIR --model FILE begins one")
         }
         directory = try RunDirectory(path, access: .write)
+        saving = try SavingThread()
+        keeper = CheckpointKeeper(directory, keepLast: options.keep, keepEvery: options.keepEvery)
         guard let found = try directory.latestValid() else {
             throw Fault(
                 .noInput, "no checkpoint in \(quoted(path.string))",
                 hint: "train-step --run DIR --model FILE begins a run")
         }
         for skipped in found.skipped { report(.skippedCheckpoint(skipped)) }
+        if !found.skipped.isEmpty {
+            report(.fellBack(step: found.step, isLastGood: directory.step(of: .lastGood) == found.step))
+        }
         let name = found.checkpoint.path.string
         configuration = try ModelConfiguration(json: found.checkpoint.configuration(), name: name + "/config.json")
         state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
@@ -127,6 +141,22 @@ public final class TrainingRun {
     public func train(
         on source: any ByteSource & Sendable, isInterrupted: () -> Bool = { false },
         describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
+    ) throws -> TrainingOutcome {
+        let outcome: TrainingOutcome
+        do {
+            outcome = try trainToEnd(on: source, isInterrupted, describe)
+        } catch {
+            // What is being saved is finished first; that it fails too would only hide why the run ended.
+            try? finishSaving()
+            throw error
+        }
+        try finishSaving()
+        return outcome
+    }
+
+    private func trainToEnd(
+        on source: any ByteSource & Sendable, _ isInterrupted: () -> Bool,
+        _ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
     ) throws -> TrainingOutcome {
         // A kill or a signal during the last evaluation leaves the last step saved but not complete: that is done again.
         let isUnfinished = isResumed && state.step == state.steps && state.status != .complete
@@ -169,6 +199,7 @@ public final class TrainingRun {
     /// As a run that is resumed from `checkpoint`.
     func goOn(from checkpoint: Checkpoint, as configuration: ModelConfiguration) {
         (origin, self.configuration, isResumed) = (checkpoint, configuration, true)
+        lastSave = nil
     }
 
     private func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
@@ -208,8 +239,7 @@ public final class TrainingRun {
                     fault.kind, fault.message,
                     hint: "step \(trainer.state.step) is saved; train-step --resume goes on from there")
             case .end:
-                try finish(trainer, metrics, clock, isInterrupted)
-                return .exhausted
+                return try finish(trainer, metrics, clock, isInterrupted) ? .exhausted : interrupted()
             case .batch(let batch):
                 guard
                     let step = try trainer.step(batch, isInterrupted: isInterrupted)
@@ -219,6 +249,7 @@ public final class TrainingRun {
                 let speed = clock.advance(tokens: step.tokens)
                 try metrics.append(clock.record(step, trainer.state, speed))
                 report(.stepped(step, tokensPerSecond: speed))
+                try deliverSaved()
                 if trainer.state.guardState.consecutive >= options.patience {
                     try metrics.synchronize()
                     try save(trainer)
@@ -232,30 +263,31 @@ public final class TrainingRun {
                 }
                 if isSaveDue(step.step) && step.step < trainer.state.steps {
                     try metrics.synchronize()
-                    try save(trainer)
+                    try save(trainer, inBackground: true)
                 }
             }
         }
         trainer.state.status = .complete
-        try finish(trainer, metrics, clock, isInterrupted)
-        return .complete
+        if try finish(trainer, metrics, clock, isInterrupted) { return .complete }
+        trainer.state.status = .running
+        return try interrupted()
     }
 
     /// The last evaluation, unless the one just made was it, and the last checkpoint.
+    /// - Returns: false when interrupted: the evaluation is owed, and nothing was saved.
     private func finish(
         _ trainer: Trainer, _ metrics: MetricsWriter, _ clock: TrainingClock, _ isInterrupted: () -> Bool
-    ) throws {
+    ) throws -> Bool {
         if options.validation != nil && !isEvaluationDue(trainer) {
-            _ = try evaluate(trainer, metrics, clock, isInterrupted, isPeriodic: false)
+            if try !evaluate(trainer, metrics, clock, isInterrupted, isPeriodic: false) { return false }
         } else if options.validation == nil && trainer.state.guardState.consecutive == 0 {
             // Nothing will be computed with these parameters any more: that they are finite has to do.
             provenStep = trainer.hasFiniteParameters ? trainer.state.step : nil
         }
         try metrics.synchronize()
         try save(trainer)
+        return true
     }
-
-    private func isSaveDue(_ step: Int) -> Bool { options.saveEvery > 0 && step % options.saveEvery == 0 }
 
     private func isEvaluationDue(_ trainer: Trainer) -> Bool {
         options.validation != nil && options.evaluateEvery > 0 && trainer.state.step > 0
@@ -290,52 +322,9 @@ public final class TrainingRun {
         if isPeriodic && result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
             trainer.state.best = .init(step: step, validationLoss: result.loss)
             try metrics.synchronize()
-            if savedStep != step && !isSaveDue(step) { bestSteps.insert(step) }
-            try save(trainer)
+            try save(trainer, inBackground: true, isOnlyBest: savedStep != step && !isSaveDue(step))
         }
         return true
-    }
-
-    /// Saves a checkpoint. `last-good` follows only once a finite loss was computed with its parameters: by an evaluation,
-    /// or by the next step.
-    private func save(_ trainer: Trainer) throws {
-        state = trainer.state
-        let step = state.step
-        var links: Set<RunDirectory.Link> = [.latest]
-        if provenStep == step { links.insert(.lastGood) }
-        if state.best?.step == step { links.insert(.best) }
-        let path = try directory.save(step: step, links: links) { writer in
-            try trainer.write(writer)
-            if let (name, bytes) = tokenizer { try writer.write(bytes, to: name) }
-        }
-        if savedStep != step { report(.saved(step: step, path)) }
-        savedStep = step
-        unprovenStep = provenStep == step ? nil : step
-        try removeOld()
-    }
-
-    /// The step just done found a finite loss with the parameters saved last: they are good.
-    private func promoteUnproven() throws {
-        guard let step = unprovenStep else { return }
-        unprovenStep = nil
-        try directory.point(.lastGood, at: step)
-        try removeOld()
-    }
-
-    private func removeOld() throws {
-        for step in bestSteps where step != savedStep && !directory.isLinked(step) {
-            try directory.remove(step)
-            bestSteps.remove(step)
-        }
-        if options.keep > 0 { _ = try directory.retain(options.keep) }
-    }
-
-    /// What a run leaves that has read nothing: its parameters at step 0.
-    private func saveInitial(_ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription) throws {
-        let trainer = try plannedTrainer(rows: 1, length: 1)
-        try begin(trainer)
-        try describe(nil, configuration, state).write(run: directory.path)
-        try save(trainer)
     }
 
     /// Loads what the run goes on from, or makes the first parameters.
@@ -348,6 +337,7 @@ public final class TrainingRun {
             trainer.model.initialize(seed: state.recipe.seed)
         }
         if !isResumed { trainer.beginAverage() }
+        try prepareSaving(trainer)
     }
 
     /// Drops metrics of steps that will be done again; the clock goes on where the records that stay end.

@@ -267,6 +267,8 @@ void mr_keep_freed_memory(void);
 void mr_prefetch(const void *bytes, size_t count);
 /// The largest of `count` unsigned integers of `width` bytes, 2 or 4, wherever they lie; 0 of none.
 uint32_t mr_largest(const void *bytes, size_t count, int width);
+/// Whether none of `count` floats is infinite or not a number.
+bool mr_all_finite(const float *values, size_t count);
 
 // MARK: crc32c.c
 
