@@ -99,7 +99,7 @@ let package = Package(
             "TrainingTests",
             ["Training", "Batches", "Tokens", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics", "Bytes"]),
         tests("MillraceTests", ["Millrace"]),
-        tests("ToolTests", ["CommandLine", "Checkpoints", "Bytes"]),
+        tests("ToolTests", ["CommandLine", "Checkpoints", "Training", "Bytes"]),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11

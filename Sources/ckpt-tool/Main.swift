@@ -17,6 +17,6 @@ struct CheckpointTool: Tool {
         version: millraceVersion,
         subcommands: [
             Show.self, List.self, Get.self, TakeAverage.self, Verify.self, Diff.self, Sample.self, Evaluate.self,
-            Logits.self, Expand.self,
+            Logits.self, Expand.self, Migrate.self,
         ])
 }

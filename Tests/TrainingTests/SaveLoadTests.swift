@@ -53,7 +53,7 @@ import Training
         "epsilon": 2e-9, "clip": 0.7, "lanes": 4, "precision": "bf16", "seed": JSON(UInt64.max),
     ]
     private static let plainState: JSONObject = [
-        "format": "millrace-state", "version": 1, "step": 61, "updates": 58, "tokens": 9_007_199_254_740_993,
+        "format": "millrace-state", "version": 2, "step": 61, "updates": 58, "tokens": 9_007_199_254_740_993,
         "cursor": "1:0123456789abcdef:0:1:2:7:56:100:12:00112233445566778899aabbccddeeff",
         "order_digest": "00112233445566778899aabbccddeeff", "status": "complete", "steps": 77, "seed": JSON(UInt64.max),
         "recipe": .null,
@@ -129,6 +129,9 @@ import Training
             }
             let again = try run.save(step: 2) { try loaded.write($0) }
             #expect(try tree(x.string) == tree(again.string))
+            // The room that is asked for is enough, and not much more than enough.
+            let taken = try tree(again.string).values.reduce(0) { $0 + ($1.count + 4095) / 4096 * 4096 }
+            #expect((taken...taken + 80_000).contains(loaded.content.byteCount))
         }
     }
 

@@ -36,6 +36,9 @@ public struct TrainingState: Sendable, Equatable {
         public var validationLoss: Double
     }
 
+    /// Of state.json as this program writes it; it reads the one before too (docs/formats/checkpoint.md).
+    public static let version = 2
+
     /// The cursor of a run that has read nothing.
     public static let startCursor = "start"
 
@@ -79,7 +82,8 @@ public struct TrainingState: Sendable, Equatable {
 
     public var json: JSON {
         var object: JSONObject = [
-            "format": "millrace-state", "version": 1, "step": .integer(step), "updates": .integer(updates),
+            "format": "millrace-state", "version": .integer(TrainingState.version), "step": .integer(step),
+            "updates": .integer(updates),
             "tokens": .integer(tokens), "cursor": .string(cursor),
             "order_digest": orderDigest.map(JSON.string) ?? .null, "status": .string(status.rawValue),
             "steps": .integer(steps), "seed": JSON(recipe.seed), "recipe": recipe.json,
@@ -118,8 +122,13 @@ public struct TrainingState: Sendable, Equatable {
         guard json["format"]?.stringValue == "millrace-state" else {
             throw .badData(name, "expected a state of format 'millrace-state'")
         }
-        guard try fields.count("version") == 1 else {
-            throw .badData(name, "version \(try fields.count("version")), this program reads 1")
+        let version = try fields.count("version")
+        let readable = TrainingState.version - 1...TrainingState.version
+        guard readable.contains(version) else {
+            throw .badData(
+                name, "version \(version), this program reads \(readable.lowerBound) and \(readable.upperBound)",
+                hint: version > readable.upperBound
+                    ? "a newer Millrace wrote it" : "ckpt-tool migrate of the releases between, one after the other")
         }
         recipe = try TrainingRecipe(json: json["recipe"] ?? .null, name: name)
         step = try fields.count("step")
@@ -152,6 +161,24 @@ public struct TrainingState: Sendable, Equatable {
         if let best = json["best"], !best.isNull {
             let fields = Fields(best, name: name, within: "best")
             self.best = Best(step: try fields.count("step"), validationLoss: try fields.double("validation_loss"))
+        }
+        try TrainingState.refuseUnknown(json, known: self.json, name: name)
+    }
+
+    /// What this program would not write it does not know, and a run that goes on without knowing goes on otherwise than it
+    /// was begun.
+    private static func refuseUnknown(_ json: JSON, known: JSON, name: String, within prefix: String = "") throws(Fault)
+    {
+        guard let object = json.objectValue else { return }
+        for (key, value) in object.members {
+            guard let ours = known[key] else {
+                throw .badData(
+                    name, "field \(quoted(prefix + key)) is unknown to this program",
+                    hint: "a newer Millrace wrote it, which may train in another way")
+            }
+            // What a tokenizer says of itself is the stream's business.
+            if prefix + key == "data.tokenizer" { continue }
+            try refuseUnknown(value, known: ours, name: name, within: prefix + key + ".")
         }
     }
 }
