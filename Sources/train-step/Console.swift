@@ -52,7 +52,24 @@ final class Console {
             progress.clear()
             StandardError.writeLine(
                 "train-step: step \(step) does not become last-good: tensor \(quoted(tensor)) is not finite")
+        case .skippedStep(let step, let batch, let skipped):
+            let effect = skipped.cause == .nonfiniteParameter ? "" : "; its update is left out"
+            say("step \(step), batch \(batch): \(printable(skipped.reason))\(effect)")
+        case .rolledBack(let rollback):
+            say(
+                "went back to step \(rollback.goodStep) at step \(rollback.step): batches \(rollback.firstBatch) to "
+                    + "\(rollback.lastBatch) are passed over")
+        case .unsoundEvaluation(let step, let tensor):
+            let place = tensor.map { ", first in \(quoted($0))" } ?? ""
+            say("the validation loss of step \(step) is not finite\(place)")
+        case .hookFailed(let event, let reason): say("the command of --\(event.name) failed: \(printable(reason))")
         }
+    }
+
+    /// A line of its own, whatever the progress line shows.
+    private func say(_ message: String) {
+        progress.clear()
+        StandardError.writeLine("train-step: " + message)
     }
 
     private func line(_ step: StepReport) -> String {

@@ -32,7 +32,7 @@ struct TrainStep: Tool {
         let engine = try Engine(threads: work.threads)
         let console = Console(quiet: work.quiet)
         let run = try request.open(engine) { console.report($0) }
-        if run.state.step < run.state.steps && StandardInput.isTerminal {
+        if run.state.step < run.state.steps && run.state.status != .stopped && StandardInput.isTerminal {
             throw CleanExit.helpRequest(TrainStep.self)
         }
         console.begin(run.state)
@@ -47,6 +47,11 @@ struct TrainStep: Tool {
         console.clear()
         switch outcome {
         case .complete: break
+        case .stopped(let reason):
+            StandardError.writeLine("train-step: stopped at step \(run.state.step) of \(run.state.steps): \(reason)")
+            StandardError.writeLine(
+                "hint: --resume with another --patience, --min-delta or --target-loss goes on; --patience 0 asks for none"
+            )
         case .exhausted:
             StandardError.writeLine(
                 "train-step: the stream ended at step \(run.state.step) of \(run.state.steps); saved, --resume goes on")

@@ -181,36 +181,4 @@ struct WorkOptions: ParsableArguments {
     var quiet = false
 }
 
-struct WatchOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("A saved batch stream to evaluate on.", valueName: "file"))
-    var validation: String?
-
-    @Option(
-        help: ArgumentHelp(
-            "Steps between evaluations; each new best is saved. 0 = only at the end (the default).", valueName: "n"))
-    var evalEvery: Int?
-
-    @Flag(inversion: .prefixedNo, help: "Evaluate the moving average of --ema instead of the parameters.")
-    var evalEma: Bool?
-
-    @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
-    var saveEvery: Int?
-
-    @Option(
-        name: [.customLong("keep-last"), .customLong("keep")],
-        help: ArgumentHelp(
-            "Newest checkpoints to keep beside latest, best and last-good; 0 = all (the default).", valueName: "n"))
-    var keepLast: Int?
-
-    @Option(
-        help: ArgumentHelp(
-            "Keep checkpoints of every n-th step too, and without --keep-last only them and the newest; 0 = none (the default).",
-            valueName: "n"))
-    var keepEvery: Int?
-
-    @Option(
-        help: ArgumentHelp("Skipped steps in a row after which the run gives up (default: 10).", valueName: "n"))
-    var patience: Int?
-}
-
 extension Recompute: ExpressibleByArgument {}

@@ -15,6 +15,7 @@ import Training
 struct Request {
     private let target: TargetOptions
     private let recipe: RecipeOptions
+    private let watch: WatchOptions
     private let options: TrainingOptions
 
     init(
@@ -22,6 +23,7 @@ struct Request {
     ) throws(Fault) {
         self.target = target
         self.recipe = recipe
+        self.watch = watch
         func usage(_ message: String) -> Fault {
             Fault(.usage, message, hint: "'train-step --help' shows the options")
         }
@@ -41,7 +43,8 @@ struct Request {
         for (name, value, least) in [
             ("--steps", target.steps, 0), ("--eval-every", watch.evalEvery, 0), ("--save-every", watch.saveEvery, 0),
             ("--keep-last", watch.keepLast, 0), ("--keep-every", watch.keepEvery, 0),
-            ("--micro-batches", work.microBatches, 1), ("--patience", watch.patience, 1),
+            ("--micro-batches", work.microBatches, 1), ("--max-skips", watch.maxSkips, 1),
+            ("--patience", watch.patience, 0),
         ] {
             if let value, value < least { throw usage("\(name) is \(value), expected \(least) or more") }
         }
@@ -54,7 +57,8 @@ struct Request {
         options.saveEvery = watch.saveEvery ?? options.saveEvery
         options.keep = watch.keepLast ?? options.keep
         options.keepEvery = watch.keepEvery ?? options.keepEvery
-        options.patience = watch.patience ?? options.patience
+        options.maximumSkips = watch.maxSkips ?? options.maximumSkips
+        options.hooks = try watch.hooks()
         if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
         if target.run != nil && options.evaluatesAverage && recipe.ema == nil { throw usage("--eval-ema needs --ema") }
         if options.validation == "-" { throw usage("--validation is a file: standard input is the training stream") }
@@ -70,13 +74,17 @@ struct Request {
         if let resume = target.resume {
             return try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
-                adjust: { state throws(Fault) in try Request.adjust(&state, target, recipe) }, report: report)
+                adjust: { state throws(Fault) in
+                    try Request.adjust(&state, target, recipe)
+                    try watch.adjust(&state, options)
+                }, report: report)
         }
         guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
         }
         var state = TrainingState(recipe: try Request.makeRecipe(recipe, steps: steps), steps: steps)
         try state.plan(PlannedExpansion.parse(recipe.expandAt))
+        try watch.adjust(&state, options)
         let (configuration, origin) = try readModel()
         return try TrainingRun(
             new: FilePath(directory), configuration: configuration, origin: origin, state: state, options: options,
@@ -106,7 +114,8 @@ struct Request {
         try refuseOther(recipe, than: state.recipe)
         if !recipe.expandAt.isEmpty { try state.plan(PlannedExpansion.parse(recipe.expandAt)) }
         if let steps = target.steps {
-            if steps != state.steps { state.status = .running }
+            // A run that has stopped stays so; `WatchOptions.adjust` knows what would let it go on.
+            if steps != state.steps && state.status == .complete { state.status = .running }
             state.steps = steps
         }
         if let steps = recipe.scheduleSteps {

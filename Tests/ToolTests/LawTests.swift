@@ -176,7 +176,7 @@ import Testing
             python3 -c 'import struct, sys
             with open("wild/model.safetensors", "r+b") as file:
                 file.seek(-400, 2); file.write(struct.pack("<100f", *[3.4e38] * 100))'
-            pack | learn --run next --from wild --steps 20 --patience 4 --save-every 1 2> errors && exit 1
+            pack | learn --run next --from wild --steps 20 --max-skips 4 --save-every 1 2> errors && exit 1
             grep -q 'not finite' errors
             ckpt-tool verify next
             for step in 0 4; do cmp wild/model.safetensors next/step-0000000$step/model.safetensors; done

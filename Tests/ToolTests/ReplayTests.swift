@@ -38,7 +38,7 @@ import Testing
             MILLRACE_ISA=$3 train-step --quiet --run $run --model $(model $2) --lanes $2 --steps 60 --warmup 5 \
                 --threads $4 --micro-batches $5 < $fifo 3>&- &
             local trainer=$!
-            until [ "$(wc -l 2> /dev/null < $run/metrics.jsonl)" = $1 ]; do
+            until [ "$(grep -c train_loss $run/metrics.jsonl 2> /dev/null)" = $1 ]; do
                 kill -0 $trainer || break
                 sleep 0.01
             done

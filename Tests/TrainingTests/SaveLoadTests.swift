@@ -62,7 +62,16 @@ import Training
             "tokenizer": ["name": "bytes"],
         ],
         "own_updates": .null,
-        "guard": ["skipped": 3, "consecutive": 2], "best": ["step": 60, "validation_loss": 3.3000000000000003],
+        "guard": [
+            "skipped": 3, "consecutive": 2, "window": 4, "z": 5.1000000000000005,
+            "losses": [3.25, 0.30000000000000004],
+            "gradient_norms": [1e-9, 2.5], "rollback": true, "rollback_count": 1, "unconfirmed": true,
+            "rollbacks": [["step": 41, "good_step": 40, "first_batch": 40, "last_batch": 40]],
+        ],
+        "stopping": [
+            "patience": 3, "min_delta": 0.1, "target_loss": 0.7, "improvement": ["step": 50, "validation_loss": 3.5],
+            "waited": 1, "evaluated_step": 60, "lowest": 3.3000000000000003, "reason": .null,
+        ], "best": ["step": 60, "validation_loss": 3.3000000000000003],
         "expansions": [["step": 40, "policy": "layers=2,how=identity,where=even", "relative": 1e-16]],
         "planned_expansions": [["step": 70, "policy": "intermediate=40,how=fresh,seed=3"]],
     ]

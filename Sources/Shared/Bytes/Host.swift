@@ -108,6 +108,18 @@ public enum Host {
         #endif
     }
 
+    /// Processor time of all threads of this process so far, in seconds.
+    public static var processorSeconds: Double {
+        var usage = rusage()
+        #if canImport(Darwin)
+            unsafe getrusage(RUSAGE_SELF, &usage)
+        #else
+            unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        #endif
+        return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
+            + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6
+    }
+
     /// `2026-01-31T12:00:00Z` for seconds since 1970 (ISO 8601, UTC).
     public static func timestamp(_ seconds: Double) -> String {
         var time = time_t(seconds)

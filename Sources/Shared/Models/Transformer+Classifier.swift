@@ -23,6 +23,7 @@ extension Transformer {
             let x = Matrix(activations.finalNorm.slice(start * c, count * c), rows: count, columns: c)
             let logits = Matrix(activations.logits.slice(0, count * v), rows: count, columns: v)
             engine.gemm(x, head, transposeB: true, into: logits, precision: precision)
+            tap?(.head, logits.tensor)
             engine.crossEntropy(
                 logits.tensor, v: v, targets: batch.targets.slice(start, count),
                 weights: batch.weight.slice(start, count), losses: losses.slice(start, count),

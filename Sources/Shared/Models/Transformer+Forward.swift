@@ -26,18 +26,22 @@ extension Transformer {
             weights.embedding, c: c.hiddenSize, ids: batch.inputs.slice(0, n),
             positions: weights.positions.map { ($0, batch.position.slice(0, n)) },
             out: layer(0).residual.slice(0, n * c.hiddenSize))
+        tap?(.embedding, layer(0).residual.slice(0, n * c.hiddenSize))
         for index in 0..<c.layers {
             if isInterrupted() { return false }
             let (a, w) = (layer(index), weights.layers[index])
             project(batch, a, w, table ?? rotary)
             attend(index, a)
+            tap?(.attention(layer: index), a.attention.slice(0, n * c.heads * c.headSize))
             // Without `keeping` this is the layer's own input buffer, which nobody reads any more.
             let next = index + 1 < c.layers ? layer(index + 1).residual : activations.final
             finish(batch, a, w, out: next)
+            tap?(.feedForward(layer: index), next.slice(0, n * c.hiddenSize))
         }
         normalize(
             activations.final, weights.norm, n, out: activations.finalNorm, mean: activations.finalMean,
             rstd: activations.finalRstd)
+        tap?(.norm, activations.finalNorm.slice(0, n * c.hiddenSize))
         return true
     }
 

@@ -22,6 +22,9 @@ public final class Transformer {
     let rotary: RotaryTable?
     /// The longest row.
     public let length: Int
+    /// Shown the output of each stage of a forward pass as it is made, rows of this micro-batch only, and free to change
+    /// it: how the guard finds where numbers stop being finite, and how tests make them so.
+    package var tap: ((ModelStage, Tensor) -> Void)?
 
     /// Plans and allocates everything; nothing is allocated afterwards.
     /// - Parameters:

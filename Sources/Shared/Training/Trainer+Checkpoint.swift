@@ -3,7 +3,7 @@
 
 public import Bytes
 public import Checkpoints
-private import Kernels
+internal import Kernels
 public import Models
 private import Optimizers
 public import SystemPackage
@@ -35,7 +35,7 @@ extension Trainer {
     }
 
     /// What the optimizer keeps of each parameter, and its name in a checkpoint.
-    private var moments: [(name: String, tensor: ParameterTensor, view: Tensor)] {
+    var moments: [(name: String, tensor: ParameterTensor, view: Tensor)] {
         model.layout.tensors.enumerated().flatMap { index, tensor in
             [("m." + tensor.name, optimizer.m(of: index)), ("v." + tensor.name, optimizer.v(of: index))]
                 .compactMap { name, view in view.map { (name, tensor, $0) } }

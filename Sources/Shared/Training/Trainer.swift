@@ -19,8 +19,11 @@ public struct StepReport: Sendable, Equatable {
     public let learningRate: Double
     /// Targets learned from.
     public let tokens: Int
-    /// False when the update was left out because loss or gradient was not finite.
-    public let isApplied: Bool
+    /// The batch's index in its stream.
+    public let batch: Int
+    /// Why the update was left out; nil when it was applied.
+    public let skipped: SkippedStep?
+    public var isApplied: Bool { skipped == nil }
 }
 
 /// A model, its optimizer and where the run stands. Not for concurrent use.
@@ -30,8 +33,10 @@ public final class Trainer {
     let optimizer: Optimizer
     private let schedule: Schedule
     private let gradients: [Gradients]
-    private let batch: ModelBatch
-    private let losses: Tensor
+    let batch: ModelBatch
+    let losses: Tensor
+    /// For tests.
+    package var taps = StepTaps()
     /// Parts that a batch is cut into; at most `rows` rows a part must have been planned for.
     public var microBatches = 1
     /// Called before parameters, moments or anything else that a checkpoint holds is changed: somebody may be reading it.
@@ -122,31 +127,32 @@ public final class Trainer {
         willChange()
         // Only now: a step that is given up must leave the moments of those that it would have frozen.
         optimizer.freeze(frozen)
+        taps.gradient?(gradient)
         let loss = count > 0 ? sum / Double(count) : .nan
         let norm = optimizer.norm(of: gradient, engine)
         let rate = schedule.rate(afterSteps: state.step)
         // The guard: what is not finite touches neither parameters nor moments.
-        let isApplied =
-            loss.isFinite
-            && optimizer.update(
+        var skipped = judge(tokens, targets: count, loss: loss, gradientNorm: norm)
+        if skipped == nil {
+            taps.moments?(optimizer.m, optimizer.v)
+            let isApplied = optimizer.update(
                 model.parameters, gradient: gradient, norm: norm, learningRate: rate, engine)
+            if !isApplied {
+                skipped = SkippedStep(cause: .gradientTooLarge, value: norm, limit: Optimizer.largestNorm)
+            }
+        }
         state.step += 1
         state.tokens += count
         state.cursor = tokens.cursor
-        if isApplied {
+        if skipped == nil {
             state.updates += 1
             updateAverage()
-            state.guardState.consecutive = 0
-        } else {
-            state.guardState.skipped += 1
-            state.guardState.consecutive += 1
         }
+        state.guardState.note(skipped, loss: loss, gradientNorm: norm)
         return StepReport(
-            step: state.step, loss: loss, gradientNorm: norm, learningRate: rate, tokens: count, isApplied: isApplied)
+            step: state.step, loss: loss, gradientNorm: norm, learningRate: rate, tokens: count, batch: tokens.index,
+            skipped: skipped)
     }
-
-    /// Whether no parameter is infinite or not a number.
-    var hasFiniteParameters: Bool { model.engine.sumOfSquares(model.parameters).isFinite }
 
     /// Mean loss in nats a target over a whole batch stream; nil when interrupted.
     public func evaluate(
@@ -162,7 +168,7 @@ public final class Trainer {
             model, &reader, name: source.name, batch: batch, losses: losses, isInterrupted: isInterrupted)
     }
 
-    private func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float) throws(Fault) {
+    func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float) throws(Fault) {
         try batch.fill(tokens, rows: rows, weight: weight, vocabularySize: model.configuration.vocabularySize)
     }
 

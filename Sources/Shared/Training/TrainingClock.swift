@@ -1,6 +1,7 @@
 // Time and speed of a run, for its metrics only: nothing of it reaches a checkpoint.
 
 internal import Bytes
+private import Kernels
 internal import Metrics
 internal import SystemPackage
 
@@ -9,6 +10,9 @@ final class TrainingClock {
     private let secondsBefore: Double
     private let begin = Host.monotonicClock
     private var last = Host.monotonicClock
+    /// Waiting for batches since the last train record.
+    private var waitedSeconds = 0.0
+    private var lastSystemRecord: Double?
 
     /// - Parameter secondsBefore: training time of the run before this process.
     init(secondsBefore: Double) { self.secondsBefore = secondsBefore }
@@ -33,14 +37,40 @@ final class TrainingClock {
     /// Time that was no training passed: it does not count in the next speed.
     func pass() { last = Host.monotonicClock }
 
+    func waited(_ seconds: Double) { waitedSeconds += seconds }
+
+    /// Ten seconds after the last time that it was true.
+    var isSystemRecordDue: Bool {
+        let now = Host.monotonicClock
+        if let lastSystemRecord, now - lastSystemRecord < 10 { return false }
+        lastSystemRecord = now
+        return true
+    }
+
     func record(_ step: StepReport, _ state: TrainingState, _ tokensPerSecond: Double) -> MetricsRecord {
         var record = MetricsRecord(step: step.step)
         record.set("tokens", state.tokens)
         record.set("train_loss", step.loss)
         record.set("learning_rate", step.learningRate)
         record.set("gradient_norm", step.gradientNorm)
+        // Of a step that was skipped nothing was clipped.
+        if step.isApplied { record.set("gradient_norm_clipped", min(step.gradientNorm, state.recipe.clip)) }
         record.set("tokens_per_second", tokensPerSecond)
         record.set("skipped_steps", state.guardState.skipped)
+        record.set("data_wait_seconds", waitedSeconds)
+        waitedSeconds = 0
+        return timed(record)
+    }
+
+    /// Why an update was left out.
+    func record(_ skipped: SkippedStep, batch: Int, _ state: TrainingState) -> MetricsRecord {
+        var record = MetricsRecord(step: state.step)
+        record.set("tokens", state.tokens)
+        record.set("guard", skipped.cause.rawValue)
+        record.set("guard_batch", batch)
+        if let tensor = skipped.tensor { record.set("guard_tensor", tensor) }
+        record.set("guard_value", skipped.value)
+        if let limit = skipped.limit { record.set("guard_limit", limit) }
         return timed(record)
     }
 
@@ -49,10 +79,16 @@ final class TrainingClock {
         record.set("tokens", state.tokens)
         record.set("validation_loss", evaluation.loss)
         record.set("validation_tokens", evaluation.tokens)
+        record.set("perplexity", TrainingClock.exponential(evaluation.loss))
         return timed(record)
     }
 
-    private func timed(_ record: MetricsRecord) -> MetricsRecord {
+    /// e^x, infinite where a double is not enough.
+    private static func exponential(_ x: Double) -> Double {
+        abs(x) < 700 ? Naive.exponential(x) : x < 0 ? 0 : x + .infinity
+    }
+
+    func timed(_ record: MetricsRecord) -> MetricsRecord {
         var record = record
         record.set("seconds", secondsBefore + Host.monotonicClock - begin)
         record.set("time", Host.wallClock)

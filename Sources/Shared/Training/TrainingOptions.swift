@@ -25,8 +25,10 @@ public struct TrainingOptions: Sendable {
     public var keepEvery = 0
     /// Go on although the stream is of other data or begins elsewhere than the checkpoint says.
     public var acceptsNewData = false
-    /// Skipped steps in a row after which the run gives up.
-    public var patience = 10
+    /// Skipped steps in a row after which the run gives up, or goes back to `last-good`.
+    public var maximumSkips = 10
+    /// What is run when something happened; not kept.
+    public var hooks = TrainingHooks()
     /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
     public var tokenizer: FilePath?
     /// Where each step's gradient is written; nil writes none.
@@ -46,7 +48,7 @@ public struct TrainingOptions: Sendable {
             "validation": validation.map { JSON.string(FileSystem.absolute(FilePath($0)).string) } ?? .null,
             "evaluate_every": .integer(evaluateEvery), "save_every": .integer(saveEvery), "keep": .integer(keep),
             "keep_every": .integer(keepEvery),
-            "patience": .integer(patience), "recompute": .string(recompute.rawValue),
+            "max_skips": .integer(maximumSkips), "recompute": .string(recompute.rawValue),
         ]
     }
 
@@ -61,7 +63,8 @@ public struct TrainingOptions: Sendable {
         saveEvery = count("save_every", 0)
         keep = count("keep", 0)
         keepEvery = count("keep_every", 0)
-        patience = max(1, count("patience", patience))
+        // Runs that were begun when the option had that name have it here, too.
+        maximumSkips = max(1, count("max_skips", count("patience", maximumSkips)))
         recompute = json["recompute"]?.stringValue.flatMap { Recompute(rawValue: $0) } ?? recompute
     }
 }

@@ -15,6 +15,8 @@ public enum TrainingOutcome: Sendable, Equatable {
     /// The stream ended first.
     case exhausted
     case interrupted
+    /// Evaluations asked for it, in this run or before it was resumed; why, in words.
+    case stopped(String)
 }
 
 /// What a run tells while it goes.
@@ -33,6 +35,14 @@ public enum TrainingEvent {
     case fellBack(step: Int, isLastGood: Bool)
     /// A checkpoint that does not become `last-good`: a tensor holds a value that is infinite or not a number.
     case notFinite(step: Int, tensor: String)
+    /// An update was left out.
+    case skippedStep(step: Int, batch: Int, SkippedStep)
+    /// Parameters and moments are those of an earlier checkpoint again.
+    case rolledBack(TrainingState.Guard.Rollback)
+    /// The loss of an evaluation is not finite; the first tensor that is not, if one was found.
+    case unsoundEvaluation(step: Int, tensor: String?)
+    /// A hook did not end well, which changes nothing.
+    case hookFailed(TrainingHooks.Event, String)
 }
 
 /// One run in one directory. Holds the directory's lock while it lives.
@@ -44,8 +54,13 @@ public final class TrainingRun {
     let options: TrainingOptions
     /// Parameters to begin from: the run's own checkpoint, or another model's.
     private(set) var origin: Checkpoint?
-    private var isResumed: Bool
-    let report: (TrainingEvent) -> Void
+    private(set) var isResumed: Bool
+    /// For tests: given the trainer before its first step.
+    package var willTrain: ((Trainer) -> Void)?
+    private let listener: (TrainingEvent) -> Void
+    /// Checkpoints that were published and not recorded yet; and how long the loop stood still for the last one.
+    var published: [Int] = []
+    var lastSaving: (step: Int, seconds: Double)?
     var savedStep: Int?
     /// The last checkpoint, while no loss has been computed with its parameters; and the step at whose end one was.
     var unprovenStep: Int?
@@ -78,7 +93,7 @@ public final class TrainingRun {
         self.state = state
         self.options = options
         self.engine = engine
-        self.report = report
+        listener = report
         isResumed = false
         if let path = options.tokenizer {
             let name = path.lastComponent?.string ?? "tokenizer"
@@ -124,13 +139,18 @@ public final class TrainingRun {
         origin = found.checkpoint
         self.options = options
         self.engine = engine
-        self.report = report
+        listener = report
         isResumed = true
         tokenizer = try found.checkpoint.tokenizerName().map { name throws(Fault) in
             (name, try found.checkpoint.read(name))
         }
         savedStep = found.step
-        unprovenStep = found.step
+        unprovenStep = mayBeGood(found.step) ? found.step : nil
+    }
+
+    func report(_ event: TrainingEvent) {
+        if case .saved(let step, _) = event { published.append(step) }
+        listener(event)
     }
 
     /// Trains on a batch stream until the last step, the stream's end or an interruption.
@@ -139,7 +159,7 @@ public final class TrainingRun {
     ///   - describe: makes run.json once the data are known.
     /// - Throws: `Fault` for a broken stream (what was applied is saved first), a full disk, and the like.
     public func train(
-        on source: any ByteSource & Sendable, isInterrupted: () -> Bool = { false },
+        on source: any ByteSource & Sendable, isInterrupted: @escaping () -> Bool = { false },
         describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
     ) throws -> TrainingOutcome {
         let outcome: TrainingOutcome
@@ -155,9 +175,10 @@ public final class TrainingRun {
     }
 
     private func trainToEnd(
-        on source: any ByteSource & Sendable, _ isInterrupted: () -> Bool,
+        on source: any ByteSource & Sendable, _ isInterrupted: @escaping () -> Bool,
         _ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
     ) throws -> TrainingOutcome {
+        if state.status == .stopped, let stopping = state.stopping { return .stopped(stopping.explanation) }
         // A kill or a signal during the last evaluation leaves the last step saved but not complete: that is done again.
         let isUnfinished = isResumed && state.step == state.steps && state.status != .complete
         if state.step >= state.steps && !isUnfinished {
@@ -187,12 +208,21 @@ public final class TrainingRun {
             let (clock, metrics) = try instruments ?? (prepareMetrics(), MetricsWriter(run: directory.path))
             instruments = (clock, metrics)
             try describe(head, configuration, state).write(run: directory.path)
-            if !isResumed { try save(trainer) }
-            return try loop(trainer, stream, source.name, metrics, clock, isInterrupted)
+            willTrain?(trainer)
+            let session = TrainingSession(
+                trainer: trainer, stream: stream, name: source.name, metrics: metrics, clock: clock,
+                isInterrupted: isInterrupted)
+            return try conclude(session) {
+                try requireSoundness(session)
+                if !isResumed { try checkpoint(session) }
+                try settle(session)
+                return try loop(session)
+            }
         }
         while true {
             if let outcome = try stretch() { return outcome }
             try enlarge()
+            published.append(state.step)
         }
     }
 
@@ -202,129 +232,11 @@ public final class TrainingRun {
         lastSave = nil
     }
 
-    private func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
+    func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
         while true {
             if isInterrupted() { return nil }
             if let item = stream.next(milliseconds: 100) { return item }
         }
-    }
-
-    private func loop(
-        _ trainer: Trainer, _ stream: BatchPrefetcher, _ name: String, _ metrics: MetricsWriter, _ clock: TrainingClock,
-        _ isInterrupted: () -> Bool
-    ) throws -> TrainingOutcome? {
-        func interrupted() throws -> TrainingOutcome {
-            try metrics.synchronize()
-            try save(trainer)
-            return .interrupted
-        }
-        // An interruption may have cut the evaluation that was due where the run stopped.
-        if isResumed, isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
-            return try interrupted()
-        }
-        while trainer.state.step < trainer.state.steps {
-            if trainer.state.dueExpansion != nil {
-                try metrics.synchronize()
-                try save(trainer)
-                return nil
-            }
-            guard let item = wait(for: stream, isInterrupted) else { return try interrupted() }
-            switch item {
-            case .head: throw Fault.badData(name, "a second HEAD in the stream")
-            case .failure(let fault) where fault.kind == .interrupted: return try interrupted()
-            case .failure(let fault):
-                try metrics.synchronize()
-                try save(trainer)
-                throw Fault(
-                    fault.kind, fault.message,
-                    hint: "step \(trainer.state.step) is saved; train-step --resume goes on from there")
-            case .end:
-                return try finish(trainer, metrics, clock, isInterrupted) ? .exhausted : interrupted()
-            case .batch(let batch):
-                guard
-                    let step = try trainer.step(batch, isInterrupted: isInterrupted)
-                else { return try interrupted() }
-                if let directory = options.gradients { try trainer.writeGradient(of: step, to: directory) }
-                if step.isApplied { try promoteUnproven() }
-                let speed = clock.advance(tokens: step.tokens)
-                try metrics.append(clock.record(step, trainer.state, speed))
-                report(.stepped(step, tokensPerSecond: speed))
-                try deliverSaved()
-                if trainer.state.guardState.consecutive >= options.patience {
-                    try metrics.synchronize()
-                    try save(trainer)
-                    throw Fault(
-                        .badData,
-                        "loss or gradient was not finite in \(options.patience) steps in a row, up to step \(step.step)",
-                        hint: "the parameters are those before them; a lower learning rate may help")
-                }
-                if isEvaluationDue(trainer), try !evaluate(trainer, metrics, clock, isInterrupted) {
-                    return try interrupted()
-                }
-                if isSaveDue(step.step) && step.step < trainer.state.steps {
-                    try metrics.synchronize()
-                    try save(trainer, inBackground: true)
-                }
-            }
-        }
-        trainer.state.status = .complete
-        if try finish(trainer, metrics, clock, isInterrupted) { return .complete }
-        trainer.state.status = .running
-        return try interrupted()
-    }
-
-    /// The last evaluation, unless the one just made was it, and the last checkpoint.
-    /// - Returns: false when interrupted: the evaluation is owed, and nothing was saved.
-    private func finish(
-        _ trainer: Trainer, _ metrics: MetricsWriter, _ clock: TrainingClock, _ isInterrupted: () -> Bool
-    ) throws -> Bool {
-        if options.validation != nil && !isEvaluationDue(trainer) {
-            if try !evaluate(trainer, metrics, clock, isInterrupted, isPeriodic: false) { return false }
-        } else if options.validation == nil && trainer.state.guardState.consecutive == 0 {
-            // Nothing will be computed with these parameters any more: that they are finite has to do.
-            provenStep = trainer.hasFiniteParameters ? trainer.state.step : nil
-        }
-        try metrics.synchronize()
-        try save(trainer)
-        return true
-    }
-
-    private func isEvaluationDue(_ trainer: Trainer) -> Bool {
-        options.validation != nil && options.evaluateEvery > 0 && trainer.state.step > 0
-            && trainer.state.step % options.evaluateEvery == 0
-    }
-
-    /// - Parameter isPeriodic: only evaluations at fixed steps count for `best`: where a run was cut must not show.
-    /// - Returns: false when interrupted.
-    private func evaluate(
-        _ trainer: Trainer, _ metrics: MetricsWriter, _ clock: TrainingClock, _ isInterrupted: () -> Bool,
-        isPeriodic: Bool = true
-    ) throws -> Bool {
-        guard let path = options.validation else { return true }
-        let step = trainer.state.step
-        let result: Evaluation
-        do {
-            guard let done = try trainer.evaluate(try FileSource.open(path), isInterrupted: isInterrupted) else {
-                return false
-            }
-            result = done
-        } catch {
-            // What was learned is not lost with a validation stream that breaks under way.
-            try metrics.synchronize()
-            try save(trainer)
-            throw Fault(
-                error.kind, error.message, hint: "step \(step) is saved; train-step --resume goes on from there")
-        }
-        clock.pass()
-        try metrics.append(clock.record(result, trainer.state))
-        report(.evaluated(step: step, result))
-        if result.loss.isFinite { provenStep = step }
-        if isPeriodic && result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
-            trainer.state.best = .init(step: step, validationLoss: result.loss)
-            try metrics.synchronize()
-            try save(trainer, inBackground: true, isOnlyBest: savedStep != step && !isSaveDue(step))
-        }
-        return true
     }
 
     /// Loads what the run goes on from, or makes the first parameters.

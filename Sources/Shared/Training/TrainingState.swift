@@ -10,6 +10,8 @@ public struct TrainingState: Sendable, Equatable {
         case running
         /// The last step asked for was done.
         case complete
+        /// Ended before it, by what `stopping` says.
+        case stopped
     }
 
     /// What the stream said of its data; a resumed run must be fed the same.
@@ -20,14 +22,6 @@ public struct TrainingState: Sendable, Equatable {
         public var vocabularySize: Int
         public var endOfDocument: Int?
         public var tokenizer: JSON
-    }
-
-    /// The non-finite guard (docs/numerics.md).
-    public struct Guard: Sendable, Equatable {
-        /// Steps whose update was left out.
-        public var skipped = 0
-        /// How many of them are the latest in a row.
-        public var consecutive = 0
     }
 
     /// The lowest validation loss so far.
@@ -69,6 +63,8 @@ public struct TrainingState: Sendable, Equatable {
     public var expansions: [JSON] = []
     /// What it is still to go through, by step.
     public internal(set) var plannedExpansions: [PlannedExpansion] = []
+    /// When to stop before the last step; nil: never.
+    public var stopping: Stopping?
 
     public init(recipe: TrainingRecipe, steps: Int) {
         self.recipe = recipe
@@ -101,9 +97,7 @@ public struct TrainingState: Sendable, Equatable {
             for own in ownUpdates { counts[own.name] = .integer(own.updates) }
             object["own_updates"] = .object(counts)
         }
-        object["guard"] = [
-            "skipped": .integer(guardState.skipped), "consecutive": .integer(guardState.consecutive),
-        ]
+        object["guard"] = guardState.json
         object["best"] =
             best.map {
                 ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
@@ -112,6 +106,7 @@ public struct TrainingState: Sendable, Equatable {
         if !plannedExpansions.isEmpty {
             object["planned_expansions"] = .array(plannedExpansions.map(\.json))
         }
+        if let stopping { object["stopping"] = stopping.json }
         return .object(object)
     }
 
@@ -137,7 +132,7 @@ public struct TrainingState: Sendable, Equatable {
         cursor = try fields.string("cursor")
         steps = try fields.count("steps")
         guard let status = Status(rawValue: try fields.string("status")) else {
-            throw .badData(name, "field 'status': expected 'running' or 'complete'")
+            throw .badData(name, "field 'status': expected 'running', 'complete' or 'stopped'")
         }
         self.status = status
         if let data = json["data"], !data.isNull {
@@ -153,14 +148,18 @@ public struct TrainingState: Sendable, Equatable {
             }
             ownUpdates.append(OwnUpdates(name: key, updates: count))
         }
-        let guardFields = Fields(json["guard"] ?? .null, name: name, within: "guard")
-        guardState = Guard(
-            skipped: try guardFields.count("skipped"), consecutive: try guardFields.count("consecutive"))
+        guardState = try Guard(Fields(json["guard"] ?? .null, name: name, within: "guard"), name: name)
         expansions = try ExpansionRecord.list(json["expansions"], name: name)
         plannedExpansions = try PlannedExpansion.list(json["planned_expansions"], name: name)
         if let best = json["best"], !best.isNull {
             let fields = Fields(best, name: name, within: "best")
             self.best = Best(step: try fields.count("step"), validationLoss: try fields.double("validation_loss"))
+        }
+        if let stopping = json["stopping"], !stopping.isNull {
+            self.stopping = try Stopping(Fields(stopping, name: name, within: "stopping"), name: name)
+        }
+        if status == .stopped && stopping == nil {
+            throw .badData(name, "status 'stopped' without 'stopping', which says why")
         }
         try TrainingState.refuseUnknown(json, known: self.json, name: name)
     }

@@ -1,0 +1,134 @@
+// What a run says of itself beside its steps: a record of each checkpoint, of the process now and then, of the end; and the
+// hooks that are told. None of it reaches a checkpoint.
+
+internal import Batches
+internal import Bytes
+internal import Checkpoints
+internal import Metrics
+internal import SystemPackage
+
+extension TrainingRun {
+    /// Saves a checkpoint, if its tensors are sound, and records it once it is published.
+    /// - Parameters: as of `save`.
+    func checkpoint(_ session: TrainingSession, inBackground: Bool = false, isOnlyBest: Bool = false) throws {
+        let trainer = session.trainer
+        if let name = trainer.nonfiniteTensor {
+            try? finishSaving()
+            throw Halt(
+                stop: "failed",
+                fault: Fault(
+                    .badData, "tensor \(quoted(name)) is not finite after step \(trainer.state.step)",
+                    hint: "nothing was saved; train-step --resume goes on from step \(savedStep ?? 0)"))
+        }
+        let begin = Host.monotonicClock
+        let step = trainer.state.step
+        // The best of its step becomes the last: the same parameters, another state.
+        let isReplaced = session.savedState?.step == step && session.savedState != trainer.state
+        session.isSaving = true
+        try save(trainer, inBackground: inBackground, isOnlyBest: isOnlyBest)
+        session.isSaving = false
+        session.savedState = trainer.state
+        if isReplaced { published.append(step) }
+        if !mayBeGood(step) && unprovenStep == step { unprovenStep = nil }
+        lastSaving = (step, Host.monotonicClock - begin)
+        session.clock.pass()
+        try settle(session)
+    }
+
+    /// Waits for what is being saved, and records it.
+    func settleAll(_ session: TrainingSession) throws {
+        session.isSaving = true
+        try finishSaving()
+        session.isSaving = false
+        try settle(session)
+    }
+
+    /// Records the checkpoints that were published since the last call, and tells `on-checkpoint`.
+    func settle(_ session: TrainingSession) throws {
+        session.isSaving = true
+        try deliverSaved()
+        session.isSaving = false
+        while !published.isEmpty {
+            let step = published.removeFirst()
+            let path = directory.path(of: step)
+            var bytes = 0
+            for name in (try? FileSystem.list(path)) ?? [] {
+                bytes += FileSystem.identity(of: path.appending(name))?.size ?? 0
+            }
+            // Steps are in order in the file, and the run may have gone on since.
+            var record = MetricsRecord(step: session.trainer.state.step)
+            record.set("tokens", session.trainer.state.tokens)
+            record.set("checkpoint", RunDirectory.name(of: step))
+            if let (last, seconds) = lastSaving, last == step { record.set("checkpoint_seconds", seconds) }
+            record.set("checkpoint_bytes", bytes)
+            record = session.clock.timed(record)
+            try session.metrics.append(record)
+            try runHook(.checkpoint, record, session)
+        }
+    }
+
+    /// Memory and processor time, every ten seconds and at the end.
+    func recordSystem(_ session: TrainingSession, isLast: Bool = false) throws {
+        guard session.clock.isSystemRecordDue || isLast else { return }
+        var record = MetricsRecord(step: session.trainer.state.step)
+        record.set("tokens", session.trainer.state.tokens)
+        record.set("resident_bytes", Host.residentBytes)
+        record.set("peak_resident_bytes", Host.peakResidentBytes)
+        record.set("processor_seconds", Host.processorSeconds)
+        try session.metrics.append(session.clock.timed(record))
+    }
+
+    func stop(_ session: TrainingSession, _ outcome: TrainingOutcome) {
+        switch outcome {
+        case .complete: stop(session, "complete", nil)
+        case .exhausted: stop(session, "exhausted", nil)
+        case .interrupted: stop(session, "interrupted", nil)
+        case .stopped(let reason): stop(session, session.trainer.state.stopping?.reason?.rawValue ?? "stopped", reason)
+        }
+    }
+
+    /// Records the end and tells `on-stop`. What goes wrong with that cannot make the end another.
+    func stop(_ session: TrainingSession, _ stop: String, _ reason: String?) {
+        var record = MetricsRecord(step: session.trainer.state.step)
+        record.set("tokens", session.trainer.state.tokens)
+        record.set("stop", stop)
+        if let reason { record.set("stop_reason", reason) }
+        record = session.clock.timed(record)
+        try? session.metrics.append(record)
+        try? runHook(.stop, record, session)
+    }
+
+    /// Tells a hook. Its failure is said and recorded, and changes nothing.
+    func runHook(_ event: TrainingHooks.Event, _ record: MetricsRecord, _ session: TrainingSession) throws {
+        guard let command = options.hooks.commands[event] else { return }
+        let wasInterrupted = session.isInterrupted()
+        var timeout = options.hooks.timeout
+        if wasInterrupted { timeout = min(timeout, TrainingHooks.timeoutWhenInterrupted) }
+        let begin = Host.monotonicClock
+        var failure: String?
+        do throws(Fault) {
+            let outcome = try ShellCommand(command).run(
+                input: record.line,
+                environment: [
+                    ("MILLRACE_RUN", FileSystem.absolute(directory.path).string), ("MILLRACE_HOOK", event.name),
+                ],
+                timeout: timeout, isInterrupted: { !wasInterrupted && session.isInterrupted() })
+            switch outcome {
+            case .exited(0), .unknown: break
+            case .exited(let status): failure = "exit status \(status)"
+            case .killed(let signal): failure = "killed by signal \(signal)"
+            case .timedOut: failure = "ended after \(timeout) seconds"
+            case .interrupted: failure = "ended because the run was interrupted"
+            }
+        } catch { failure = error.message }
+        session.clock.pass()
+        guard let failure else { return }
+        report(.hookFailed(event, failure))
+        var record = MetricsRecord(step: session.trainer.state.step)
+        record.set("tokens", session.trainer.state.tokens)
+        record.set("hook", event.name)
+        record.set("hook_failure", failure)
+        record.set("hook_seconds", Host.monotonicClock - begin)
+        try session.metrics.append(session.clock.timed(record))
+    }
+}

@@ -1,0 +1,32 @@
+// What a run has in hand while it trains: a run that only looks at its directory has none of it.
+
+internal import Batches
+internal import Metrics
+
+/// The trainer at work, and what it reads and writes.
+final class TrainingSession {
+    let trainer: Trainer
+    let stream: BatchPrefetcher
+    /// The stream's, for messages.
+    let name: String
+    let metrics: MetricsWriter
+    let clock: TrainingClock
+    let isInterrupted: () -> Bool
+    /// Whether a checkpoint is being saved: when that fails, saving is no remedy.
+    var isSaving = false
+
+    /// What the last checkpoint of this process holds.
+    var savedState: TrainingState?
+
+    init(
+        trainer: Trainer, stream: BatchPrefetcher, name: String, metrics: MetricsWriter, clock: TrainingClock,
+        isInterrupted: @escaping () -> Bool
+    ) {
+        self.trainer = trainer
+        self.stream = stream
+        self.name = name
+        self.metrics = metrics
+        self.clock = clock
+        self.isInterrupted = isInterrupted
+    }
+}
