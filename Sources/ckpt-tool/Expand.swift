@@ -90,6 +90,12 @@ struct Expand: ParsableCommand {
         } else if let runDirectory {
             records = try begin(runDirectory, expansion)
         }
+        let model = expansion.configuration
+        if model.family == .llama, model.hiddenSize % model.heads != 0 {
+            StandardError.writeLine(
+                "ckpt-tool: transformers loads no Llama whose hidden_size (\(model.hiddenSize)) is no multiple of its heads (\(model.heads))"
+            )
+        }
         let lines = records.map { record in
             "\(record.policy)\t\(record.promise.rawValue)\t\(record.relative)\t\(record.parametersBefore)\t\(record.parametersAfter)\n"
         }

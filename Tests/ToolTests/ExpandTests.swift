@@ -61,6 +61,8 @@ import Testing
             # Parameters alone, for another run.
             ckpt-tool expand run/latest --output wide --intermediate 100 --how fresh > /dev/null
             ckpt-tool verify wide
+            refused 64 'is a checkpoint, not a run' train-step --resume wide < /dev/null
+            test ! -e wide/.lock
             pack | learn --run other --from wide --steps 2
             """)
     }
@@ -146,6 +148,28 @@ import Testing
             test ! -e a
             learn --run a --model gpt2.json --steps 6 --expand-at 3 layers=2 < stream 2> /dev/null
             refused 64 'at step 6 already' learn --resume a --steps 9 --expand-at 4 layers=3 < stream
+            """)
+    }
+
+    /// Every optimizer's moments, a moving average, and freezing by name go through a change of all names.
+    @Test(arguments: ["adamw", "lion", "muon", "sgd"])
+    func everyOptimizerGoesOn(optimizer: String) throws {
+        try expectWell(
+            """
+            options="--optimizer \(optimizer) --ema 0.9 --freeze model.layers.0.*@-4 --freeze model.layers.1.mlp*@3-6 --schedule-steps 12"
+            plan="--expand-at 5 layers=4 hidden=32"
+            pack | learn --run whole --model llama.json --steps 12 $options $plan 2> /dev/null
+            for cut in 3 5 6 9; do
+                pack | learn --run cut$cut --model llama.json --steps $cut $options $plan 2> /dev/null
+                go_on cut$cut --steps 12 2> /dev/null
+                diff -r whole/step-00000012 cut$cut/step-00000012
+            done
+            pack | learn --run first --model llama.json --steps 5 $options
+            ckpt-tool expand first --run second layers=4 hidden=32 > /dev/null
+            ckpt-tool get second state.own_updates | grep -q '"model.layers.1.mlp.up_proj.weight":0'
+            go_on second --steps 12
+            diff -r whole/step-00000012 second/step-00000012
+            ckpt-tool verify whole
             """)
     }
 

@@ -39,31 +39,32 @@ for file in "$work"/*.json; do
     width=$(jq '.hidden_size // .n_embd' "$file")
     policies=("${exact[@]}")
     if [ "$name" != gpt2 ]; then policies+=("${llama[@]}"); fi
+    outs=()
     for policy in "${policies[@]}"; do
         case $policy in hidden=*) policy=hidden=$((width * ${policy#hidden=})) ;; esac
-        out=$work/$name-$policy
-        ckpt-tool expand "$run/latest" --output "$out" "$policy" > "$work/line"
-        python3 "$here/check_expansion.py" "$run/latest" "$out"
-        rm -rf "$out"
+        outs+=("$work/$name-$policy")
+        ckpt-tool expand "$run/latest" --output "$work/$name-$policy" "$policy" > "$work/line"
     done
     # Everything at once, still what it was, and ours agrees with theirs.
-    out=$work/$name-all
-    ckpt-tool expand "$run/latest" --output "$out" layers=3 intermediate=260 hidden=$((width * 2)) vocabulary=270 context=160
-    python3 "$here/check_expansion.py" "$run/latest" "$out"
-    python3 "$here/check_checkpoint.py" "$out"
+    ckpt-tool expand "$run/latest" --output "$work/$name-all" \
+        layers=3 intermediate=260 hidden=$((width * 2)) vocabulary=270 context=160 > "$work/line"
+    python3 "$here/check_expansion.py" "$run/latest" "${outs[@]}" "$work/$name-all"
+    python3 "$here/check_checkpoint.py" "$work/$name-all"
     # Other functions: not the old logits, but the same to us and to transformers.
     scalings=(layers=4,how=stack)
     if [ "$name" = gpt2 ]; then
         scalings+=(context=256,how=interpolate)
     else
         scalings+=(context=512,how=linear context=512,how=ntk context=512,how=yarn context=512,how=llama3)
-        ckpt-tool expand "$run/latest" --output "$work/$name-pad" hidden=$((width + 10)),how=fresh
-        python3 "$here/check_expansion.py" --gate 1e-5 "$run/latest" "$work/$name-pad"
+        ckpt-tool expand "$run/latest" --output "$work/$name-pad" hidden=$((width + 8)),how=fresh > "$work/line"
+        python3 "$here/check_expansion.py" "$run/latest" "$work/$name-pad"
     fi
+    outs=()
     for policy in "${scalings[@]}"; do
+        outs+=("$work/$name-$policy")
         ckpt-tool expand "$run/latest" --output "$work/$name-$policy" "$policy" > "$work/line"
-        python3 "$here/check_expansion.py" --expect-not "$run/latest" "$work/$name-$policy"
         python3 "$here/check_checkpoint.py" "$work/$name-$policy"
     done
+    python3 "$here/check_expansion.py" --expect-not "$run/latest" "${outs[@]}"
 done
 echo "expansion: all agree"

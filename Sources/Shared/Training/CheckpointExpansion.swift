@@ -45,14 +45,23 @@ public struct CheckpointExpansion {
     public func write(_ writer: CheckpointWriter) throws -> [ExpansionRecord] {
         try writer.write(configuration.json, to: Checkpoint.configurationName)
         let tensors = ParameterLayout(configuration).tensors
-        try writer.write(try tensors.map { try source("", .parameters, $0) }, to: Checkpoint.modelName)
+        try writer.write(try tensors.map { try source(.model, $0) }, to: Checkpoint.modelName)
         let records = try check(try writer.reopen(Checkpoint.modelName))
         let optimizer = try optimizerSources(tensors)
-        if !optimizer.isEmpty { try writer.write(optimizer, to: Checkpoint.optimizerName) }
+        // SGD without momentum has a file without tensors.
+        if origin.optimizer != nil { try writer.write(optimizer, to: Checkpoint.optimizerName) }
+        if origin.average != nil {
+            try writer.write(try tensors.map { try source(.average, $0) }, to: Checkpoint.averageName)
+        }
         let earlier = try ExpansionRecord.list(
             state?["expansions"] ?? origin.manifest?.expansions, name: origin.path.string)
         let all = JSON.array(earlier + records.map(\.json))
-        if case .object(var object) = state {
+        if case .object(let before) = state {
+            // Without the old counts: a key that says nothing has no place in a state.
+            var object = JSONObject()
+            for (key, value) in before.members where key != "own_updates" { object[key] = value }
+            let counts = try ownUpdates(before, tensors)
+            if counts.count > 0 { object["own_updates"] = .object(counts) }
             object["expansions"] = all
             try writer.write(.object(object), to: Checkpoint.stateName)
         }
@@ -72,16 +81,34 @@ public struct CheckpointExpansion {
 
     // MARK: Values
 
+    /// Which of the checkpoint's tensors: each has the model's names and shapes, and a rule of its own.
+    private enum Part {
+        case model, average
+        /// By the first part of their names.
+        case optimizer(prefix: String)
+
+        var quantity: ExpandedQuantity {
+            if case .optimizer(let prefix) = self {
+                CheckpointExpansion.moments[prefix] ?? .gradients
+            } else {
+                .parameters
+            }
+        }
+
+        var prefix: String { if case .optimizer(let prefix) = self { prefix } else { "" } }
+    }
+
+    /// The rule of an optimizer's tensors: Adam's and Muon's first moments, Lion's and SGD's momentum; Adam's second moments.
+    private static let moments: [String: ExpandedQuantity] = ["m.": .gradients, "v.": .squaredGradients]
+
     /// A tensor of the model behind `level` policies.
-    private func values(
-        _ prefix: String, _ quantity: ExpandedQuantity, _ name: String, level: Int
-    ) throws -> [Float] {
-        if level == 0 { return try stored(prefix, name) }
+    private func values(_ part: Part, _ name: String, level: Int) throws -> [Float] {
+        if level == 0 { return try stored(part, name) }
         let expanded = try expandedTensor(name, level: level)
-        let old = try values(prefix, quantity, expanded.source.name, level: level - 1)
+        let old = try values(part, expanded.source.name, level: level - 1)
         var result: [Float] = []
         result.reserveCapacity(expanded.tensor.count)
-        expanded.forEachRow(quantity, from: old) { result += $0 }
+        expanded.forEachRow(part.quantity, from: old) { result += $0 }
         return result
     }
 
@@ -92,26 +119,25 @@ public struct CheckpointExpansion {
         return tensor
     }
 
-    private func stored(_ prefix: String, _ name: String) throws -> [Float] {
+    private func stored(_ part: Part, _ name: String) throws -> [Float] {
         var values: [Float] = []
-        if prefix.isEmpty, let tensor = ParameterLayout(plans[0].before)[name] {
-            let stored = origin.model.storedName(of: tensor)
+        switch part {
+        case .model:
+            guard let tensor = ParameterLayout(plans[0].before)[name] else { return [] }
             values.reserveCapacity(tensor.count)
-            try origin.model.readFloats(stored) { values += $1 }
-        } else {
-            try origin.optimizer?.readFloats(prefix + name) { values += $1 }
+            try origin.model.readFloats(origin.model.storedName(of: tensor)) { values += $1 }
+        case .average: try origin.average?.readFloats(name) { values += $1 }
+        case .optimizer(let prefix): try origin.optimizer?.readFloats(prefix + name) { values += $1 }
         }
         return values
     }
 
-    private func source(
-        _ prefix: String, _ quantity: ExpandedQuantity, _ tensor: ParameterTensor
-    ) throws -> TensorSource {
+    private func source(_ part: Part, _ tensor: ParameterTensor) throws -> TensorSource {
         let expanded = try expandedTensor(tensor.name, level: plans.count)
-        return TensorSource(name: prefix + tensor.name, dtype: .f32, shape: tensor.shape) { emit in
-            let old = try values(prefix, quantity, expanded.source.name, level: plans.count - 1)
+        return TensorSource(name: part.prefix + tensor.name, dtype: .f32, shape: tensor.shape) { emit in
+            let old = try values(part, expanded.source.name, level: plans.count - 1)
             var piece: [Float] = []
-            try expanded.forEachRow(quantity, from: old) { row in
+            try expanded.forEachRow(part.quantity, from: old) { row in
                 piece += row
                 if piece.count >= 1 << 18 {
                     try piece.withRawSpan(emit)
@@ -124,28 +150,30 @@ public struct CheckpointExpansion {
 
     // MARK: Optimizer
 
-    /// The rule of an optimizer's tensors by the first part of their names.
-    private static let quantities: [String: ExpandedQuantity] = [
-        "m.": .gradients, "v.": .squaredGradients, "ema.": .parameters,
-    ]
-
-    /// Moments of those tensors whose sources have them: what was frozen has none, and stays so.
+    /// The moments. What was frozen has none, and stays so where it keeps its name; where layers are numbered anew, patterns
+    /// that freeze by number may mean others now, so those begin with moments of zero.
     private func optimizerSources(_ tensors: [ParameterTensor]) throws -> [TensorSource] {
         guard let optimizer = origin.optimizer else { return [] }
         let old = ParameterLayout(plans[0].before)
         var prefixes: Set<String> = []
         for entry in optimizer.entries {
             let (prefix, name) = CheckpointExpansion.parts(entry.name)
-            guard CheckpointExpansion.quantities[prefix] != nil, old[name]?.shape == entry.shape else {
+            guard CheckpointExpansion.moments[prefix] != nil, old[name]?.shape == entry.shape else {
                 throw Fault.badData(
                     origin.path.appending(Checkpoint.optimizerName).string,
                     "tensor \(quoted(entry.name)) of shape \(entry.shape): no rule says how it grows")
             }
             prefixes.insert(prefix)
         }
-        return try prefixes.sorted().flatMap { prefix in
-            try tensors.filter { optimizer[prefix + (try rootName($0.name))] != nil }.map {
-                try source(prefix, CheckpointExpansion.quantities[prefix] ?? .parameters, $0)
+        return try tensors.flatMap { tensor in
+            let root = try self.root(of: tensor.name).name
+            return try prefixes.sorted().compactMap { prefix in
+                if optimizer[prefix + root] != nil { return try source(.optimizer(prefix: prefix), tensor) }
+                if root == tensor.name || hasMoments(root) { return nil }
+                return TensorSource(name: prefix + tensor.name, dtype: .f32, shape: tensor.shape) { emit in
+                    let row = [Float](repeating: 0, count: tensor.count / tensor.shape[0])
+                    for _ in 0..<tensor.shape[0] { try row.withRawSpan(emit) }
+                }
             }
         }
     }
@@ -155,13 +183,31 @@ public struct CheckpointExpansion {
         return (String(name[...dot]), String(name[name.index(after: dot)...]))
     }
 
-    /// The tensor of the first model that one of the last comes from.
-    private func rootName(_ name: String) throws -> String {
-        var name = name
+    private func hasMoments(_ name: String) -> Bool {
+        CheckpointExpansion.moments.keys.contains { origin.optimizer?[$0 + name] != nil }
+    }
+
+    /// The tensor of the first model that one of the last comes from, and whether it was made new on the way.
+    private func root(of name: String) throws -> (name: String, isNew: Bool) {
+        var (name, isNew) = (name, false)
         for level in stride(from: plans.count, to: 0, by: -1) {
-            name = try expandedTensor(name, level: level).source.name
+            let expanded = try expandedTensor(name, level: level)
+            name = expanded.source.name
+            if expanded.isNew { isNew = true }
         }
-        return name
+        return (name, isNew)
+    }
+
+    /// `own_updates` of state.json under the new names: tensors of new layers count their updates from here.
+    private func ownUpdates(_ state: JSONObject, _ tensors: [ParameterTensor]) throws -> JSONObject {
+        var counts = JSONObject()
+        for tensor in tensors {
+            let (root, isNew) = try root(of: tensor.name)
+            let isThawed = root != tensor.name && origin.optimizer != nil && !hasMoments(root)
+            let count = isNew || isThawed ? 0 : state["own_updates"]?[root]?.intValue
+            if let count, count != state["updates"]?.intValue { counts[tensor.name] = .integer(count) }
+        }
+        return counts
     }
 
     // MARK: Check
@@ -175,11 +221,11 @@ public struct CheckpointExpansion {
         let positions = min(first.maximumPositions, size > 1 << 28 ? 8 : 32)
         let random = Random(seed: 0, purpose: RandomPurpose.expansionCheck)
         let ids = (0..<positions).map { Int(random.bits(UInt64($0)) % UInt64(first.vocabularySize)) }
-        var before = try ReferenceForward(first) { try values("", .parameters, $0, level: 0) }.logits(ids)
+        var before = try ReferenceForward(first) { try values(.model, $0, level: 0) }.logits(ids)
         var records: [ExpansionRecord] = []
         for (index, plan) in plans.enumerated() {
             let after = try ReferenceForward(plan.after) { name in
-                if index + 1 < plans.count { return try values("", .parameters, name, level: index + 1) }
+                if index + 1 < plans.count { return try values(.model, name, level: index + 1) }
                 var values: [Float] = []
                 try written.readFloats(name) { values += $1 }
                 return values

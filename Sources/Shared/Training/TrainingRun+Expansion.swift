@@ -12,14 +12,16 @@ extension TrainingRun {
     func enlarge() throws {
         guard let planned = state.dueExpansion else { return }
         let place = directory.path(of: state.step)
-        var next = state
+        let name = place.appending(Checkpoint.stateName).string
+        let saved = try Checkpoint(place)
+        // As it was written: `state` lacks what only the trainer knows.
+        var next = try TrainingState(json: saved.state(), name: name)
         next.plannedExpansions.removeFirst()
-        let expansion = try CheckpointExpansion(try Checkpoint(place), [planned.policy], state: next.json)
+        let expansion = try CheckpointExpansion(saved, [planned.policy], state: next.json)
         var records: [ExpansionRecord] = []
         try directory.save(step: state.step) { records = try expansion.write($0) }
         let checkpoint = try Checkpoint(place)
-        state = try TrainingState(
-            json: checkpoint.state(), name: place.appending(Checkpoint.stateName).string)
+        state = try TrainingState(json: checkpoint.state(), name: name)
         goOn(from: checkpoint, as: expansion.configuration)
         for record in records { report(.expanded(record)) }
     }

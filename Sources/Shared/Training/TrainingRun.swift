@@ -119,6 +119,13 @@ public final class TrainingRun {
             throw Fault(
                 .noInput, "no run in \(quoted(path.string))", hint: "train-step --run DIR --model FILE begins one")
         }
+        if FileSystem.kind(of: path.appending(Manifest.fileName)) != nil {
+            throw Fault(
+                .usage, "\(quoted(path.string)) is a checkpoint, not a run",
+                hint:
+                    "train-step --run DIR --from CKPT begins a run with its parameters; ckpt-tool expand --run makes one"
+            )
+        }
         directory = try RunDirectory(path, access: .write)
         saving = try SavingThread()
         keeper = CheckpointKeeper(directory, keepLast: options.keep, keepEvery: options.keepEvery)

@@ -45,6 +45,9 @@ public struct ExpandedTensor: Sendable {
     private var oldColumns: Int { source.shape.count == 1 ? 1 : source.shape[1] }
     private var newColumns: Int { tensor.shape.count == 1 ? 1 : tensor.shape[1] }
 
+    /// Whether it belongs to a layer that adds nothing yet: it has not learned before, and its optimizer begins with it.
+    public var isNew: Bool { content == .zero || content == .withoutGradient }
+
     /// Whether the smaller model's gradient says what the gradient of an element is. Outgoing weights of fresh units and
     /// projections of new layers have one that nothing before them tells; their moments begin at zero.
     package func isGradientDetermined(row: Int, column: Int) -> Bool {
