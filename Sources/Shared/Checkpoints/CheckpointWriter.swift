@@ -81,11 +81,13 @@ public final class CheckpointWriter {
                 headerDigest: written.headerDigest, tensors: written.tensors))
     }
 
-    /// The tensors of a file that was added, read back from where it lies until the directory is published.
+    /// The tensors of a file that was added, read back from where it lies until the directory is published. Flushes what was
+    /// written so far.
     public func reopen(_ name: String) throws(Fault) -> TensorSet {
         guard let file = files.first(where: { $0.name == name }) else {
             preconditionFailure("no file \(name) was written")
         }
+        try flush()
         return try Checkpoint.tensors(file, in: directory.temporary)
     }
 
@@ -100,13 +102,17 @@ public final class CheckpointWriter {
 
     /// Flushes what was written, then writes the manifest.
     func finish() throws(Fault) -> Manifest {
-        for file in open { try file.commit(durable: false) }
-        open = []
+        try flush()
         let manifest = Manifest(files: files, expansions: expansions)
         let file = try create(Manifest.fileName)
         try file.write(manifest.encoded)
         try file.commit(durable: false)
         return manifest
+    }
+
+    private func flush() throws(Fault) {
+        for file in open { try file.commit(durable: false) }
+        open = []
     }
 
     func publish() throws(Fault) { try directory.commit() }
