@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults long neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -69,7 +69,10 @@ lint: setup ## Check format, imports, warnings and scripts
 format: ## Rewrite the Swift sources in the project's format
 	swift format --in-place --recursive --parallel Package.swift Sources Tests
 
-faults: setup ## The long fault suite: kills, failing calls, truncation at every length
+faults: build ## Kill, starve, damage and unplug runs a few thousand times; under ten minutes (FAULTS=--quick: two)
+	$(PYTHON) Tests/faults $(FAULTS)
+
+long: setup ## The tool tests with every moment and every length instead of a sample; half an hour
 	MILLRACE_LONG=1 swift test -c release --filter ToolTests
 
 neon: ## Hold the arm64 kernels against this machine's, under qemu

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Writes the golden checkpoint of the version under development anew: update.sh [FOLDER OF THE TOOLS]
 set -euo pipefail
+[ $# -eq 0 ] || set -- "$(realpath "$1")"
 cd "$(dirname "$0")"
-tools=$(realpath "${1:-../../../.build/release}")
+tools=${1:-../../../.build/release}
 run=$(mktemp -d)
 trap 'rm -rf "$run"' EXIT
 "$tools/train-step" --quiet --run "$run" --model model.json --seed 7 --schedule-steps 6 --steps 4 \

@@ -1,0 +1,60 @@
+"""The fault matrix on train-step and ckpt-tool: `make faults`, and a sample of it in CI (--quick).
+
+Each part resets its target, injects one fault, proves that it happened, and then goes on to the end: the final bytes must
+be those of the run that was not disturbed. Prints what was injected and how often.
+
+  python3 Tests/faults [--quick] [--tools DIR] [PART…]
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import calls
+import crash
+import damage
+import disk
+import kills
+from workload import Failed, Workload
+
+# Part -> what it does, in full and as a sample.
+PARTS = {
+    "kills": (lambda w: kills.kills(w, 1000), lambda w: kills.kills(w, 60)),
+    "calls": (lambda w: calls.calls(w, 1), lambda w: calls.calls(w, 24)),
+    "damage": (lambda w: damage.damage(w, 40), lambda w: damage.damage(w, 3)),
+    "disk": (lambda w: disk.full_disk(w, 1), lambda w: disk.full_disk(w, 4)),
+    "crash": (lambda w: crash.lost_cache(w, 4), lambda w: crash.lost_cache(w, 30)),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a sample of each part")
+    parser.add_argument("--tools", default=Path(__file__).parents[2] / ".build/release", type=Path)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    total = 0
+    workload = Workload(options.tools.resolve())
+    try:
+        for name in options.parts or PARTS:
+            start = time.monotonic()
+            counts = PARTS[name][1 if options.quick else 0](workload)
+            for label, count in counts.items():
+                print(f"{label:48} {count:6}")
+                total += 0 if label.startswith(" ") else count
+            print(f"{'':48} {'':6}  {time.monotonic() - start:6.1f} s  {name}", flush=True)
+    except Failed as failure:
+        print(f"faults: {name}: {failure}", file=sys.stderr)
+        print(f"faults: left in {workload.home}", file=sys.stderr)
+        return 1
+    workload.close()
+    print(f"faults: {total} injected, each gone on from to the same bytes, {time.monotonic() - begin:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
