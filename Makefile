@@ -83,7 +83,7 @@ ingest: build ## Try pipelines/ingest: GNU parallel, and Slurm and Ray where the
 	@.ci/setup --ingest
 	pipelines/ingest/check.sh
 
-interop: build $(VENV)/ready ## Compare checkpoints and logits with safetensors and transformers (PyPI)
+interop: build $(VENV)/interop ## Compare checkpoints, logits and conversions with safetensors, transformers, gguf, NumPy (PyPI)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/interop.sh
 
 expansion: build $(VENV)/ready ## Make models larger and compare their logits with transformers' (PyPI); three minutes
@@ -110,6 +110,10 @@ parity: build $(VENV)/ready ## Compare losses, gradients and updates with NumPy,
 
 $(VENV)/ready: parity/requirements.txt
 	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
+$(VENV)/interop: Tests/python/interop-requirements.txt $(VENV)/ready
 	$(VENV)/bin/pip install --quiet --requirement $<
 	touch $@
 

@@ -1,4 +1,5 @@
-// ckpt-tool: what is in a checkpoint, is it whole, and how do two differ. Each command is a file of its own.
+// ckpt-tool: what is in a checkpoint, is it whole, how do two differ, and what else can be made of it. Each command is a
+// file of its own.
 
 import ArgumentParser
 import CommandLine
@@ -7,7 +8,7 @@ import CommandLine
 struct CheckpointTool: Tool {
     static let configuration = CommandConfiguration(
         commandName: "ckpt-tool",
-        abstract: "Show, check, compare and use checkpoints.",
+        abstract: "Show, check, compare, convert and use checkpoints.",
         discussion: """
             EXAMPLE: ckpt-tool show runs/first/latest
 
@@ -16,7 +17,7 @@ struct CheckpointTool: Tool {
             """,
         version: millraceVersion,
         subcommands: [
-            Show.self, List.self, Get.self, TakeAverage.self, Verify.self, Diff.self, Sample.self, Evaluate.self,
-            Logits.self, Expand.self, Migrate.self,
+            Show.self, List.self, Get.self, Stats.self, Verify.self, Diff.self, Convert.self, Average.self,
+            TakeAverage.self, Prune.self, Expand.self, Migrate.self, Sample.self, Evaluate.self, Logits.self,
         ])
 }

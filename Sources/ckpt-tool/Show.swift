@@ -9,15 +9,33 @@ import SystemPackage
 struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show step, configuration, files and tensors.",
-        discussion: "EXAMPLE: ckpt-tool show --json runs/first/latest | jq .parameters")
+        discussion: """
+            EXAMPLE: ckpt-tool show --json runs/first/latest | jq .parameters
+
+            With --tree the tensors by the dots of their names, with parameters and bytes of every branch, of any \
+            readable format (see convert).
+            """)
 
     @Flag(help: "Print one JSON object.")
     var json = false
+
+    @Flag(help: "The tensors as a tree.")
+    var tree = false
+
+    @Option(help: ArgumentHelp("Levels of the tree to show.", valueName: "n"))
+    var depth: Int?
 
     @Argument(help: "A checkpoint, or a run for its latest.")
     var checkpoint: String
 
     func run() throws {
+        if let depth, depth < 0 || !tree { throw Fault(.usage, "--depth is \(depth), expected 0 or more, with --tree") }
+        if tree {
+            let model = try ForeignModel(FilePath(checkpoint))
+            let root = Tree(model.path.string, model.tensors)
+            let text = json ? root.json(depth: depth ?? 64).compact + "\n" : root.text(depth: depth ?? 64)
+            return try FileSink.standardOutput.write(text)
+        }
         let report = try Report(Checkpoint.find(FilePath(checkpoint)))
         try FileSink.standardOutput.write(json ? report.json.compact + "\n" : report.text)
     }

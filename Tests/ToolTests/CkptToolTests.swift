@@ -123,9 +123,9 @@ import Testing
                 == Outcome(
                     status: 1,
                     output: """
-                        status\tmax_abs\trelative_l2\ttensor
-                        different\t0.5\t0.1\ta
-                        equal\t0.0\t0.0\tb
+                        status\tmax_abs\tmax_rel\trelative_l2\ttensor
+                        different\t0.5\t0.1111111111111111\t0.1\ta
+                        equal\t0.0\t0.0\t0.0\tb
 
                         """, error: ""))
         #expect(try tool(run, "diff", "--quiet", "best", "latest") == Outcome(status: 1, output: "", error: ""))
@@ -134,12 +134,19 @@ import Testing
                 == Outcome(
                     status: 0,
                     output: """
-                        status\tmax_abs\trelative_l2\ttensor
-                        equal\t0.0\t0.0\ta
-                        equal\t0.0\t0.0\tb
-                        equal\t0.0\t0.0\ta.m
+                        status\tmax_abs\tmax_rel\trelative_l2\ttensor
+                        equal\t0.0\t0.0\t0.0\ta
+                        equal\t0.0\t0.0\t0.0\tb
+                        equal\t0.0\t0.0\t0.0\ta.m
 
                         """, error: ""))
+        // A difference that is allowed is none.
+        let close = try tool(run, "diff", "--tolerance", "0.5", "best", "latest")
+        #expect(close.status == 0 && close.output.contains("close\t0.5\t"))
+        #expect(try tool(run, "diff", "--tolerance", "0.49", "best", "latest").status == 1)
+        #expect(try tool(run, "diff", "--relative-tolerance", "0.11", "best", "latest").status == 0)
+        #expect(try tool(run, "diff", "--relative-tolerance", "0.09", "best", "latest").status == 1)
+        #expect(try tool(run, "diff", "--tolerance", "-1", "best", "latest").status == 64)
         // A damaged side is bad data, not a difference.
         try run.damage(Checkpoint.modelName)
         #expect(try tool(run, "diff", "best", "latest").status == 65)
@@ -171,6 +178,6 @@ import Testing
         #expect(found.status == 1)
         #expect(
             found.output.split(separator: "\n").dropFirst()
-                == ["shape\t-\t-\ta", "only-in-a\t-\t-\tp", "only-in-b\t-\t-\tq"])
+                == ["shape\t-\t-\t-\ta", "only-in-a\t-\t-\t-\tp", "only-in-b\t-\t-\t-\tq"])
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Small models of every shape we train, fresh and after some steps, read by safetensors and transformers.
-# Run by `make interop`, which puts the tools and the virtual environment's python on the PATH. About a minute.
+# Then the formats that ckpt-tool converts to and from, by the packages that own them (check_convert.py).
+# Run by `make interop`, which puts the tools and the virtual environment's python on the PATH. About two minutes.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -69,3 +70,4 @@ END
 chmod +x "$work/bin/ckpt-tool"
 PATH="$work/bin:$PATH" python3 "$here/check_checkpoint.py" --expect-not "$work/broken" > /dev/null
 echo "interop: all agree, and a wrong rotary base is noticed"
+python3 "$here/check_convert.py"

@@ -62,6 +62,17 @@ public final class AtomicFile: ByteSink {
         } catch { throw .writing(name, error) }
     }
 
+    /// Replaces bytes that were written already: for a field near the beginning that is known only at the end.
+    public func overwrite(_ bytes: [UInt8], at offset: Int) throws(Fault) {
+        precondition(offset >= 0 && bytes.count <= bytesWritten - offset, "\(bytes.count) bytes at \(offset)")
+        do {
+            // SAFETY: the buffer lives for the call and is only read.
+            _ = try unsafe bytes.withUnsafeBytes {
+                unsafe try descriptor.writeAll(toAbsoluteOffset: Int64(offset), $0)
+            }
+        } catch { throw .writing(name, error) }
+    }
+
     /// Flushes, closes and renames; with `durable` the directory is flushed too (leave that out only when the caller
     /// publishes a whole directory afterwards).
     public func commit(durable: Bool = true) throws(Fault) {

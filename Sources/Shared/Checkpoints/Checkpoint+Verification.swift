@@ -39,10 +39,8 @@ extension Checkpoint {
             manifest = try readManifest(directory)
         } catch { return [Finding(file: Manifest.fileName, error)] }
         var findings: [Finding] = []
-        if manifest[modelName] == nil {
-            let fault = Fault.badData(
-                directory.appending(Manifest.fileName).string, "no file 'model.safetensors' is listed")
-            findings.append(Finding(file: Manifest.fileName, fault))
+        if manifest[modelName] == nil && manifest[indexName] == nil {
+            findings.append(Finding(file: Manifest.fileName, missingModel(directory)))
         }
         for file in manifest.files {
             do {

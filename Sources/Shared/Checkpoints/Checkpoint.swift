@@ -47,10 +47,7 @@ public final class Checkpoint: Sendable {
         let manifest = try Checkpoint.readManifest(self.path)
         self.manifest = manifest
         for file in manifest.files { try Checkpoint.checkPresence(file, in: self.path) }
-        guard let model = manifest[Checkpoint.modelName] else {
-            throw .badData(self.path.appending(Manifest.fileName).string, "no file 'model.safetensors' is listed")
-        }
-        self.model = try Checkpoint.tensors(model, in: self.path)
+        self.model = try Checkpoint.listedModel(manifest, in: self.path)
         let path = self.path
         func optional(_ name: String) throws(Fault) -> TensorSet? {
             guard let file = manifest[name] else { return nil }

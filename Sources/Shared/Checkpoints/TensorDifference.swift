@@ -1,7 +1,7 @@
-// How far two tensors are apart, in one streaming pass over both, so that two checkpoints of any size can be compared in
-// a few megabytes.
+// How far two tensors are apart, in one streaming pass over both, so that two models of any size and of any formats can be
+// compared in a few megabytes.
 
-internal import Bytes
+public import Bytes
 
 /// The difference of two tensors of one shape, in float64.
 public struct TensorDifference: Sendable, Equatable {
@@ -9,29 +9,33 @@ public struct TensorDifference: Sendable, Equatable {
     public let hasEqualBits: Bool
     /// max |a − b|; NaN when exactly one of two values is NaN. nil for types that are not decoded (float8 and smaller).
     public let maximumAbsolute: Double?
+    /// max |a − b| / max(|a|, |b|) over the elements that differ; 0 when none does.
+    public let maximumRelative: Double?
     /// ‖a − b‖ / ‖a‖ (Euclidean); 0 when both are zero, infinite when only a is.
     public let relativeL2: Double?
 
     /// Reads both tensors to the end, digests checked on the way where there are any.
     /// - Throws: `Fault`: a tensor is missing, damaged, or the shapes differ.
     public static func of(_ name: String, _ a: TensorSet, _ b: TensorSet) throws -> TensorDifference {
-        // Pieces of the same number of elements on both sides: 64 Ki, and a multiple of 8 bytes for every dtype.
-        let elements = 1 << 16
-        var first = try a.reader(name, chunk: elements * (a[name]?.dtype.bitWidth ?? 8) / 8)
-        var second = try b.reader(name, chunk: elements * (b[name]?.dtype.bitWidth ?? 8) / 8)
-        guard first.entry.shape == second.entry.shape else {
-            throw Fault(
-                .badData, "tensor \(quoted(name)): shapes \(first.entry.shape) and \(second.entry.shape) differ")
+        try of(a.require(name), b.require(name))
+    }
+
+    /// Reads both tensors to the end, digests checked on the way where there are any.
+    /// - Throws: `Fault`: a tensor is damaged, or the shapes differ.
+    public static func of(_ a: ModelTensor, _ b: ModelTensor) throws(Fault) -> TensorDifference {
+        guard a.shape == b.shape else {
+            throw Fault(.badData, "tensor \(quoted(a.name)): shapes \(a.shape) and \(b.shape) differ")
         }
+        var (first, second) = (a.reader(), b.reader())
         var sums = Sums()
-        var hasEqualBits = first.entry.dtype == second.entry.dtype
-        let isFloat32 = hasEqualBits && first.entry.dtype == .f32
+        var hasEqualBits = a.dtype == b.dtype
+        let isFloat32 = hasEqualBits && a.dtype == .f32
         var isDecoded = true
         while let left = try first.next(), let right = try second.next() {
             if isFloat32 {
                 // The usual case without arrays of float64 in between.
                 sums.add([UInt32](littleEndianBytes: left[...]), [UInt32](littleEndianBytes: right[...]))
-            } else if let x = first.entry.dtype.doubles(left), let y = second.entry.dtype.doubles(right) {
+            } else if let x = a.dtype.doubles(left), let y = b.dtype.doubles(right) {
                 for index in x.indices { sums.add(x[index], y[index]) }
             } else {
                 isDecoded = false
@@ -42,6 +46,7 @@ public struct TensorDifference: Sendable, Equatable {
         while try second.next() != nil {}
         return TensorDifference(
             hasEqualBits: hasEqualBits, maximumAbsolute: isDecoded ? sums.maximum : nil,
+            maximumRelative: isDecoded ? sums.maximumRelative : nil,
             relativeL2: isDecoded ? sums.relativeL2 : nil)
     }
 }
@@ -49,6 +54,7 @@ public struct TensorDifference: Sendable, Equatable {
 /// What is added up over the elements of two tensors.
 private struct Sums {
     var maximum = 0.0
+    var maximumRelative = 0.0
     private var squaredDifference = 0.0
     private var squaredReference = 0.0
 
@@ -67,8 +73,22 @@ private struct Sums {
         // The same infinity, or NaN on both sides, is no difference.
         if x == y || (x.isNaN && y.isNaN) { return }
         let difference = abs(x - y)
-        // Once NaN, the maximum stays NaN.
+        // Once NaN, a maximum stays NaN.
         if !(difference <= maximum) && !maximum.isNaN { maximum = difference }
+        let relative = difference / max(abs(x), abs(y))
+        if !(relative <= maximumRelative) && !maximumRelative.isNaN { maximumRelative = relative }
         squaredDifference += difference * difference
+    }
+}
+
+extension TensorSet {
+    /// The tensor of that name.
+    /// - Throws: `Fault` (bad data) when there is none.
+    fileprivate func require(_ name: String) throws(Fault) -> ModelTensor {
+        guard let tensor = tensors.first(where: { $0.name == name }) else {
+            throw Fault(
+                .badData, "\(files.map { quoted($0.file.name) }.joined(separator: ", ")): no tensor \(quoted(name))")
+        }
+        return tensor
     }
 }

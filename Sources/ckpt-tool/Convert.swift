@@ -1,0 +1,105 @@
+// From any format to any other, through Hugging Face's names and layout.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import Models
+import SystemPackage
+
+extension ForeignFormat: ExpressibleByArgument {}
+extension ConversionOptions.Target: ExpressibleByArgument {}
+
+struct Convert: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Convert a model to Hugging Face safetensors, GGUF, npz or llm.c.",
+        discussion: """
+            EXAMPLE: ckpt-tool convert runs/first/best model.gguf --dtype q8_0
+
+            Reads a checkpoint, a Hugging Face directory (also in parts), GGUF (F32, F16, BF16, Q8_0), an npz archive \
+            or llm.c's .bin, whichever it is. Writes what OUTPUT's name ends in: .gguf, .npz, .bin (llm.c), else a \
+            Hugging Face directory. Types stay unless --dtype says otherwise; what is left out is said on standard \
+            error. docs/formats/foreign-checkpoints.md has the details.
+            """)
+
+    @Option(help: ArgumentHelp("Format of OUTPUT: hf, gguf, npz, llm.c.", valueName: "format"))
+    var to: ForeignFormat?
+
+    @Option(help: ArgumentHelp("Type of the numbers: f32, bf16, f16, q8_0 (gguf).", valueName: "type"))
+    var dtype: ConversionOptions.Target?
+
+    @Option(help: ArgumentHelp("Bytes of tensors a safetensors file holds at most.", valueName: "size"))
+    var shardSize = "5GB"
+
+    @Option(help: ArgumentHelp("A config.json to use in place of the model's own.", valueName: "file"))
+    var config: String?
+
+    @Option(help: ArgumentHelp("A tokenizer.json to put with the model.", valueName: "file"))
+    var tokenizer: String?
+
+    @Flag(help: "Replace OUTPUT when it is a file that exists.")
+    var force = false
+
+    @Argument(help: "A checkpoint, a run for its latest, a Hugging Face directory, or a file.")
+    var input: String
+
+    @Argument(help: "What to write.")
+    var output: String
+
+    func run() throws {
+        let path = FilePath(output)
+        let format = try to ?? ForeignFormat(writing: path)
+        var options = ConversionOptions()
+        options.target = dtype
+        options.shardSize = try ConversionOptions.byteCount(shardSize)
+        options.replaces = force
+        var model = try ForeignModel(FilePath(input), configuration: config.map { FilePath($0) })
+        if let tokenizer { try model.add(tokenizer: FilePath(tokenizer)) }
+        // What describes its tensors by numbers must not lie about them.
+        if [format, model.format].contains(where: { $0 == .gguf || $0 == .llmC }) { try model.requireShapes() }
+        note(try model.write(to: path, as: format, options: options))
+    }
+}
+
+/// What was left out, a line each.
+func note(_ notes: [String]) {
+    for note in notes { StandardError.writeLine("ckpt-tool: note: \(note)") }
+}
+
+extension ForeignModel {
+    /// Puts a tokenizer.json in the place of the model's own.
+    mutating func add(tokenizer path: FilePath) throws {
+        let content = try InputFile(path).readAll(limit: 256 << 20)
+        sideFiles.removeAll { $0.name == "tokenizer.json" }
+        sideFiles.append(SideFile(name: "tokenizer.json") { () throws(Fault) in content })
+    }
+
+    /// Holds the tensors against the configuration.
+    /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much or misshapen.
+    func requireShapes() throws(Fault) {
+        if let message = try shapeFindings().first { throw Fault(.badData, message) }
+    }
+
+    /// Every tensor that is missing, too much or misshapen, a line each.
+    /// - Throws: `Fault` when the configuration is none that this program knows.
+    func shapeFindings() throws(Fault) -> [String] {
+        let configuration = try ModelConfiguration(json: requireConfiguration(), name: path.string)
+        var shapes: [String: [Int]] = [:]
+        for tensor in tensors { shapes[tensor.name] = tensor.shape }
+        var findings: [String] = []
+        for tensor in ParameterLayout(configuration).tensors {
+            let found = shapes.removeValue(forKey: tensor.name)
+            if found == nil {
+                findings.append("\(quoted(path.string)): tensor \(quoted(tensor.name)) is missing")
+            } else if let found, found != tensor.shape {
+                findings.append(
+                    "\(quoted(path.string)): tensor \(quoted(tensor.name)) has shape \(found), expected \(tensor.shape)"
+                )
+            }
+        }
+        return findings
+            + shapes.keys.sorted().map {
+                "\(quoted(path.string)): tensor \(quoted($0)) has no place in the model that its configuration describes"
+            }
+    }
+}

@@ -1,0 +1,86 @@
+// What digests cannot tell: a checkpoint may be exactly what was written and still be no model, because what was written
+// was not.
+
+import Bytes
+import Checkpoints
+import CommandLine
+import SystemPackage
+
+enum DeepCheck {
+    /// Links of a run that lead somewhere else than to one of its checkpoints.
+    static func links(_ run: RunDirectory) -> [String] {
+        RunDirectory.Link.allCases.compactMap { link in
+            let path = run.path.appending(link.rawValue)
+            guard FileSystem.kind(of: path, followingLinks: false) != nil, run.step(of: link) == nil else { return nil }
+            let target = FileSystem.linkTarget(path).map { "leads to \(quoted($0))" } ?? "is no symbolic link"
+            return "\(quoted(path.string)): \(target), expected a link to a checkpoint of the run"
+        }
+    }
+
+    /// Values and shapes of a checkpoint, its optimizer's included.
+    /// - Parameter known: findings that need not be said again.
+    static func checkpoint(_ path: FilePath, except known: [String] = []) -> [String] {
+        do throws(Fault) {
+            let checkpoint = try Checkpoint(path)
+            var findings = shapes(try ForeignModel(checkpoint.path), isOurs: !checkpoint.isForeign)
+            for tensor in checkpoint.model.tensors { findings += values(tensor, except: known) }
+            // The average has the model's names, the optimizer's have a prefix.
+            for (set, hasPrefix) in [(checkpoint.optimizer, true), (checkpoint.average, false)] {
+                guard let set else { continue }
+                findings += shapes(of: set, hasPrefix: hasPrefix, against: checkpoint.model)
+                for tensor in set.tensors { findings += values(tensor, except: known) }
+            }
+            return findings
+        } catch { return known.contains(error.message) ? [] : [error.message] }
+    }
+
+    /// A file of a foreign format.
+    static func file(_ path: FilePath, quick: Bool, deep: Bool) -> [String] {
+        do throws(Fault) {
+            let model = try ForeignModel(path)
+            var findings = deep ? shapes(model, isOurs: false) : []
+            if quick { return findings }
+            for tensor in model.tensors {
+                if deep {
+                    findings += values(tensor, except: [])
+                } else {
+                    var reader = tensor.reader()
+                    while try reader.next() != nil {}
+                }
+            }
+            return findings
+        } catch { return [error.message] }
+    }
+
+    private static func shapes(_ model: ForeignModel, isOurs: Bool) -> [String] {
+        do throws(Fault) {
+            return try model.shapeFindings()
+        } catch {
+            // Somebody else's model may be one that we do not train; ours may not.
+            if isOurs { return [error.message] }
+            note(["\(error.message): its shapes are not checked"])
+            return []
+        }
+    }
+
+    /// `m.NAME` and the like, and NAME itself, have the shape of the model's NAME.
+    private static func shapes(of set: TensorSet, hasPrefix: Bool, against model: TensorSet) -> [String] {
+        set.entries.compactMap { entry in
+            let start = hasPrefix ? entry.name.firstIndex(of: ".").map { entry.name.index(after: $0) } : nil
+            let name = String(entry.name[(start ?? entry.name.startIndex)...])
+            guard let tensor = model[name], tensor.shape != entry.shape else { return nil }
+            return "\(quoted(set.files[0].file.name)): tensor \(quoted(entry.name)) has shape \(entry.shape), "
+                + "expected \(tensor.shape)"
+        }
+    }
+
+    /// Values that are not finite.
+    private static func values(_ tensor: ModelTensor, except known: [String]) -> [String] {
+        do throws(Fault) {
+            guard let found = try TensorStatistics.of(tensor, bins: 0), found.nonFiniteCount > 0 else { return [] }
+            return [
+                "\(tensor.place): \(found.nanCount) NaN and \(found.infiniteCount) infinite values of \(found.count)"
+            ]
+        } catch { return known.contains(error.message) ? [] : [error.message] }
+    }
+}

@@ -1,0 +1,125 @@
+// Less on the disk: a copy of a checkpoint without what only training needs, or a run without its older checkpoints. What
+// goes is printed.
+
+import ArgumentParser
+import Bytes
+import Checkpoints
+import CommandLine
+import SystemPackage
+
+struct Prune: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Copy a checkpoint without its optimizer, or remove a run's older checkpoints.",
+        discussion: """
+            EXAMPLE: ckpt-tool prune runs/first/best --output published
+
+            With --output a copy for publishing, without the optimizer's state and the moving average; nothing is removed from the original. \
+            With --keep-last the checkpoints of a run that no rule keeps are removed: the newest n stay, steps that \
+            are multiples of --keep-every do, whatever latest, best and last-good point at does, and the newest valid \
+            one when no other is valid. Prints what is gone and its bytes, tab-separated, a line each.
+            """)
+
+    @Option(help: ArgumentHelp("The directory of the copy.", valueName: "dir"))
+    var output: String?
+
+    @Flag(help: "Leave out state.json too: cursor, recipe, where the run stood.")
+    var state = false
+
+    @Option(help: ArgumentHelp("Keep the newest n checkpoints of the run.", valueName: "n"))
+    var keepLast: Int?
+
+    @Option(help: ArgumentHelp("Keep steps that are multiples of n.", valueName: "n"))
+    var keepEvery: Int?
+
+    @Flag(help: "Print what would go and remove nothing.")
+    var dryRun = false
+
+    @Argument(help: "A checkpoint or a run.")
+    var path: String
+
+    func validate() throws {
+        if (output == nil) == (keepLast == nil) { throw ValidationError("expected either --output or --keep-last") }
+        if output != nil && (keepEvery != nil || dryRun) {
+            throw ValidationError("--keep-every and --dry-run go with --keep-last")
+        }
+        if keepLast != nil && state { throw ValidationError("--state goes with --output") }
+        for (name, value) in [("keep-last", keepLast), ("keep-every", keepEvery)] {
+            if let value, value < 1 { throw ValidationError("--\(name) is \(value), expected 1 or more") }
+        }
+    }
+
+    func run() throws {
+        let gone: [(name: String, bytes: Int)]
+        if let output {
+            gone = try publish(Checkpoint.find(FilePath(path)), to: FilePath(output))
+        } else {
+            gone = try removeSteps(keeping: keepLast ?? 1)
+        }
+        let lines = gone.map { "\(printable($0.name))\t\($0.bytes)\n" }
+        try FileSink.standardOutput.write(lines.joined())
+    }
+
+    // MARK: a copy
+
+    /// Files that other trainers keep beside a model.
+    private static func isTraining(_ name: String) -> Bool {
+        [
+            Checkpoint.optimizerName, Checkpoint.averageName, "optimizer.pt", "optimizer.bin", "scheduler.pt",
+            "scheduler.bin", "scaler.pt",
+            "training_args.bin", "trainer_state.json",
+        ].contains(name) || name.hasPrefix("rng_state")
+    }
+
+    private func publish(_ checkpoint: Checkpoint, to path: FilePath) throws -> [(name: String, bytes: Int)] {
+        let writer = try CheckpointWriter(path)
+        writer.expansions = checkpoint.manifest?.expansions
+        var gone: [(String, Int)] = []
+        for name in try checkpoint.fileNames() where name != Manifest.fileName {
+            let source = checkpoint.path.appending(name)
+            guard FileSystem.kind(of: source) == .file else { continue }
+            if Prune.isTraining(name) || state && name == Checkpoint.stateName {
+                gone.append((name, try InputFile(source).size))
+            } else if let file = checkpoint.model.files.first(where: { $0.file.path == source }) {
+                // Tensor by tensor, so that every digest is checked on the way.
+                let sources = file.tensors.map { entry in
+                    TensorSource(name: entry.name, dtype: entry.dtype, shape: entry.shape) { emit in
+                        try checkpoint.model.read(entry.name) { try $1.withRawSpan(emit) }
+                    }
+                }
+                try writer.write(sources, to: name, metadata: file.metadata)
+            } else if checkpoint.isForeign {
+                try writer.copy(source, to: name)
+            } else {
+                try writer.write(checkpoint.read(name), to: name)
+            }
+        }
+        try writer.commit()
+        return gone
+    }
+
+    // MARK: a run
+
+    private func removeSteps(keeping count: Int) throws -> [(name: String, bytes: Int)] {
+        guard RunDirectory.isRun(FilePath(path)) else {
+            throw Fault(.noInput, "\(quoted(path)) is no run: --keep-last expects one")
+        }
+        let run = try RunDirectory(FilePath(path), access: dryRun ? .read : .write)
+        let steps = try run.steps()
+        func isKept(_ step: Int) -> Bool {
+            run.isLinked(step) || keepEvery.map { step % $0 == 0 } ?? false
+        }
+        var removed = steps.dropLast(count).filter { !isKept($0.step) }
+        func isValid(_ step: RunDirectory.Step) -> Bool { (try? Checkpoint(run.path(of: step.step))) != nil }
+        if !steps.contains(where: { !removed.contains($0) && isValid($0) }), let spared = removed.last(where: isValid) {
+            removed.removeAll { $0 == spared }
+        }
+        var gone: [(String, Int)] = []
+        for step in removed {
+            let place = run.path(of: step.step)
+            let bytes = try FileSystem.list(place).reduce(0) { $0 + (FileSystem.size(of: place.appending($1)) ?? 0) }
+            if !dryRun { try run.remove(step.step) }
+            gone.append((step.name, bytes))
+        }
+        return gone
+    }
+}

@@ -1,0 +1,233 @@
+// convert, average, stats, show --tree, prune and verify --deep from outside: what is printed, what is left on the disk, and
+// the exit status.
+
+import Bytes
+import Checkpoints
+import SystemPackage
+import TestSupport
+import Testing
+
+@Suite struct CkptConvertTests {
+    private static let configuration: JSON = [
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 3, "hidden_size": 4,
+        "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1,
+        "head_dim": 4, "hidden_act": "silu", "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+        "max_position_embeddings": 8, "tie_word_embeddings": true,
+    ]
+
+    /// A run of five steps with `latest`, `best` and `last-good` at 50, 20 and 50; the values of a step are its number.
+    private func withRun(_ body: (String) throws -> Void) throws {
+        try withTemporaryDirectory { directory in
+            // Its lock ends with it.
+            do {
+                let run = try RunDirectory(FilePath(directory + "/run"), access: .write)
+                for step in [10, 20, 30, 40, 50] {
+                    try run.save(step: step, links: step == 20 ? [.best] : step == 50 ? [.latest, .lastGood] : []) {
+                        try write($0, value: Float(step))
+                    }
+                }
+            }
+            try body(directory)
+        }
+    }
+
+    private func write(_ writer: CheckpointWriter, value: Float, shape: [Int] = [4]) throws {
+        try writer.write(CkptConvertTests.configuration, to: Checkpoint.configurationName)
+        let layer = "model.layers.0."
+        let shapes: [(String, [Int])] = [
+            ("model.embed_tokens.weight", [3, 4]), (layer + "input_layernorm.weight", [4]),
+            (layer + "self_attn.q_proj.weight", [4, 4]), (layer + "self_attn.k_proj.weight", [4, 4]),
+            (layer + "self_attn.v_proj.weight", [4, 4]), (layer + "self_attn.o_proj.weight", [4, 4]),
+            (layer + "post_attention_layernorm.weight", [4]), (layer + "mlp.gate_proj.weight", [4, 4]),
+            (layer + "mlp.up_proj.weight", [4, 4]), (layer + "mlp.down_proj.weight", [4, 4]),
+            ("model.norm.weight", shape),
+        ]
+        func sources(_ prefix: String) -> [TensorSource] {
+            shapes.map { name, shape in
+                TensorSource(
+                    name: prefix + name, shape: shape,
+                    values: [Float](repeating: value, count: shape.reduce(1, *)))
+            }
+        }
+        try writer.write(sources(""), to: Checkpoint.modelName)
+        try writer.write(sources("m.") + sources("v."), to: Checkpoint.optimizerName)
+        try writer.write(["step": .integer(Int(value)), "cursor": "v1:7"], to: Checkpoint.stateName)
+    }
+
+    private func tool(_ directory: String, _ arguments: String...) throws -> ToolResult {
+        try runTool("ckpt-tool", arguments, directory: directory)
+    }
+
+    @Test func convertsByTheNameOfTheOutput() throws {
+        try withRun { directory in
+            for name in ["m.gguf", "m.npz", "hf"] {
+                let made = try tool(directory, "convert", "run", name)
+                #expect(made.status == 0 && made.text == "")
+                #expect(made.errors == "ckpt-tool: note: the optimizer's state is left out\n")
+                let same = try tool(directory, "diff", "run/latest", name)
+                #expect(same.status == 0, "\(same.text)")
+                let whole = try tool(directory, "verify", "--deep", name)
+                #expect(whole.status == 0 && whole.text == "" && whole.errors == "")
+            }
+            #expect(try readFile(directory + "/m.gguf").starts(with: Array("GGUF".utf8)))
+            // What is there stays, unless it is said.
+            let taken = try tool(directory, "convert", "run/best", "m.gguf")
+            #expect(taken.status == 73)
+            #expect(
+                taken.errors == "ckpt-tool: cannot create 'm.gguf': it exists already\nhint: --force replaces a file\n")
+            #expect(try tool(directory, "convert", "run/best", "m.gguf", "--force").status == 0)
+            #expect(try tool(directory, "diff", "-q", "run/best", "m.gguf").status == 0)
+            #expect(try tool(directory, "convert", "run/best", "hf", "--force").status == 73)
+        }
+    }
+
+    @Test func refusesWhatCannotBe() throws {
+        try withRun { directory in
+            for (arguments, status, reason) in [
+                (["run", "m.npz", "--dtype", "bf16"], Int32(64), "npz has no type bf16: NumPy has none"),
+                (["run", "hf", "--dtype", "q8_0"], 64, "safetensors has no type q8_0"),
+                (["run", "hf", "--shard-size", "5QB"], 64, "'5QB' is no size"),
+                (["run", "hf", "--dtype", "f8"], 64, ""),
+                (["run", "m.bin"], 65, "'run/step-00000050': llm.c's files hold GPT-2 only"),
+                (["nowhere", "m.gguf"], 66, "cannot open 'nowhere': no such file or directory"),
+                (
+                    ["run/step-00000050/state.json", "m.gguf"], 65,
+                    "'run/step-00000050/state.json' at byte 0: expected a"
+                ),
+                (["run", "nowhere/deep/m.gguf"], 73, "cannot create 'nowhere/deep/m.gguf': "),
+            ] {
+                let found = try runTool("ckpt-tool", ["convert"] + arguments, directory: directory)
+                #expect(found.status == status, "\(arguments): \(found.errors)")
+                #expect(found.errors.hasPrefix("ckpt-tool: " + reason), "\(found.errors)")
+            }
+            #expect(try FileSystem.list(FilePath(directory)) == ["run"])
+        }
+    }
+
+    @Test func averages() throws {
+        try withRun { directory in
+            func value(_ arguments: String...) throws -> String? {
+                try? FileSystem.remove(FilePath(directory + "/soup"))
+                let made = try runTool("ckpt-tool", ["average", "--output", "soup"] + arguments, directory: directory)
+                #expect(made.status == 0, "\(made.errors)")
+                let stats = try tool(directory, "stats", "--json", "--filter", "model.norm", "soup")
+                return try JSON(parsing: stats.text, name: "stats")["mean"]?.compact
+            }
+            #expect(try value("run/step-00000010", "run/step-00000020") == "15.0")
+            #expect(try value("--last", "3", "run") == "40.0")
+            #expect(try value("--weights", "3,1", "run/step-00000010", "run/step-00000050") == "20.0")
+            #expect(try value("--ema", "0.5", "run/step-00000010", "run/step-00000020", "run/latest") == "32.5")
+            for (arguments, status) in [
+                (["verify", "--deep", "soup"], Int32(0)),
+                (["average", "--output", "x", "--weights", "1", "run", "run"], 64),
+                (["average", "--output", "x", "--weights", "1,-1", "run", "run"], 64),
+                (["average", "--output", "x", "--last", "9", "run"], 66),
+            ] {
+                let found = try runTool("ckpt-tool", arguments, directory: directory)
+                #expect(found.status == status, "\(arguments): \(found.errors)")
+            }
+        }
+    }
+
+    @Test func prunesARun() throws {
+        try withRun { directory in
+            func steps() throws -> [String] {
+                try FileSystem.list(FilePath(directory + "/run")).filter { $0.hasPrefix("step-") }
+            }
+            let dry = try tool(directory, "prune", "run", "--keep-last", "1", "--keep-every", "30", "--dry-run")
+            #expect(dry.text.split(separator: "\n").map { $0.prefix(13) } == ["step-00000010", "step-00000040"])
+            #expect(try steps().count == 5)
+            let done = try tool(directory, "prune", "run", "--keep-last", "1", "--keep-every", "30")
+            #expect(done.status == 0 && done.text == dry.text)
+            // 20 is best, 30 a multiple, 50 the newest.
+            #expect(try steps() == ["step-00000020", "step-00000030", "step-00000050"])
+            #expect(try tool(directory, "prune", "run", "--keep-last", "1").status == 0)
+            #expect(try steps() == ["step-00000020", "step-00000050"])
+            #expect(try tool(directory, "verify", "--deep", "run").status == 0)
+            #expect(try tool(directory, "prune", "run", "--keep-last", "0").status == 64)
+            #expect(try tool(directory, "prune", "run/latest", "--keep-last", "1").status == 66)
+            #expect(try tool(directory, "prune", "run").status == 64)
+        }
+    }
+
+    @Test func prunesACheckpoint() throws {
+        try withRun { directory in
+            let size = try readFile(directory + "/run/latest/optimizer.safetensors").count
+            let done = try tool(directory, "prune", "run", "--output", "published")
+            #expect(done.status == 0 && done.text == "optimizer.safetensors\t\(size)\n")
+            #expect(
+                try FileSystem.list(FilePath(directory + "/published"))
+                    == ["config.json", "manifest.json", "model.safetensors", "state.json"])
+            #expect(
+                try readFile(directory + "/published/model.safetensors")
+                    == readFile(directory + "/run/latest/model.safetensors"))
+            #expect(try tool(directory, "verify", "--deep", "published").status == 0)
+            let bare = try tool(directory, "prune", "run/best", "--output", "bare", "--state")
+            #expect(bare.text.split(separator: "\n").map { $0.prefix(5) } == ["optim", "state"])
+            #expect(try tool(directory, "prune", "run/best", "--output", "bare").status == 73)
+        }
+    }
+
+    @Test func showsATree() throws {
+        try withRun { directory in
+            let text = try tool(directory, "show", "--tree", "--depth", "2", "run/latest").text
+            #expect(
+                text == """
+                    \("                 ")  parameters  bytes
+                    run/step-00000050         136    544
+                      model                   136    544
+                        embed_tokens           12     48
+                        layers                120    480
+                        norm                    4     16
+
+                    """)
+            let json = try JSON(
+                parsing: tool(directory, "show", "--tree", "--json", "run/latest").text, name: "tree")
+            #expect(json["parameters"] == 136 && json["children"]?.arrayValue?.count == 1)
+        }
+    }
+
+    @Test func deepVerificationLooksAtValuesShapesAndLinks() throws {
+        try withRun { directory in
+            #expect(try tool(directory, "verify", "--deep", "run", "run/best").status == 0)
+            for (name, value, shape, reason) in [
+                ("nan", Float.nan, [4], "tensor 'model.embed_tokens.weight' at byte"),
+                ("shape", 1, [5], "tensor 'model.norm.weight' has shape [5], expected [4]"),
+            ] {
+                let writer = try CheckpointWriter(FilePath(directory + "/" + name))
+                if value.isNaN {
+                    try write(writer, value: 1)
+                } else {
+                    try write(writer, value: value, shape: shape)
+                }
+                try writer.commit()
+                if value.isNaN { try poison(directory + "/" + name) }
+                #expect(try tool(directory, "verify", name).status == 0)
+                let found = try tool(directory, "verify", "--deep", name)
+                #expect(found.status == 1 && found.errors.contains(reason), "\(found.errors)")
+            }
+            try FileSystem.replaceLink(FilePath(directory + "/run/best"), target: "../shape")
+            let found = try tool(directory, "verify", "--deep", "run")
+            #expect(found.status == 1)
+            #expect(
+                found.errors
+                    == "ckpt-tool: 'run/best': leads to '../shape', expected a link to a checkpoint of the run\n")
+        }
+    }
+
+    /// Writes the checkpoint again with one value that is NaN, whole in every other way.
+    private func poison(_ path: String) throws {
+        let old = try Checkpoint(FilePath(path))
+        let writer = try CheckpointWriter(FilePath(path + ".new"))
+        try writer.write(old.configuration(), to: Checkpoint.configurationName)
+        try writer.write(
+            old.model.entries.map { entry in
+                var values = [Float](repeating: 1, count: entry.elementCount)
+                if entry.name == "model.embed_tokens.weight" { values[5] = .nan }
+                return TensorSource(name: entry.name, shape: entry.shape, values: values)
+            }, to: Checkpoint.modelName)
+        try writer.commit()
+        try FileSystem.remove(FilePath(path))
+        try FileSystem.rename(FilePath(path + ".new"), to: FilePath(path))
+    }
+}
