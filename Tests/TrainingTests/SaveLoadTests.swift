@@ -71,7 +71,8 @@ import Training
         "stopping": [
             "patience": 3, "min_delta": 0.1, "target_loss": 0.7, "improvement": ["step": 50, "validation_loss": 3.5],
             "waited": 1, "evaluated_step": 60, "lowest": 3.3000000000000003, "reason": .null,
-        ], "best": ["step": 60, "validation_loss": 3.3000000000000003],
+        ],
+        "best": ["step": 60, "validation_loss": 3.3000000000000003],
         "expansions": [["step": 40, "policy": "layers=2,how=identity,where=even", "relative": 1e-16]],
         "planned_expansions": [["step": 70, "policy": "intermediate=40,how=fresh,seed=3"]],
     ]

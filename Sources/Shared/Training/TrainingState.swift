@@ -98,6 +98,7 @@ public struct TrainingState: Sendable, Equatable {
             object["own_updates"] = .object(counts)
         }
         object["guard"] = guardState.json
+        if let stopping { object["stopping"] = stopping.json }
         object["best"] =
             best.map {
                 ["step": .integer($0.step), "validation_loss": .number($0.validationLoss)]
@@ -106,7 +107,6 @@ public struct TrainingState: Sendable, Equatable {
         if !plannedExpansions.isEmpty {
             object["planned_expansions"] = .array(plannedExpansions.map(\.json))
         }
-        if let stopping { object["stopping"] = stopping.json }
         return .object(object)
     }
 
