@@ -83,9 +83,9 @@ import Testing
             """
             mkfifo slow
             exec 3<> slow
-            train-step --quiet --run run --model model.json --steps 4 --save-every 1 < slow & trainer=$!
+            train-step --quiet --run run --model model.json --steps 4 < slow & trainer=$!
             pack --limit 1 | head -c -17 >&3
-            until [ -e run/latest ]; do sleep 0.02; done
+            until [ "$(wc -l 2> /dev/null < run/metrics.jsonl)" = 1 ]; do sleep 0.02; done
             find run -type f ! -name .lock -exec cksum {} + | sort > before
             refused 73 "'run' is in use by process $trainer" learn --resume run < /dev/null
             refused 73 "'run' is in use by process $trainer" learn --run run --model model.json --steps 2 < /dev/null
