@@ -55,7 +55,7 @@ def main():
             _, status, usage = os.wait4(process.pid, 0)
             if status != 0:
                 raise SystemExit(f"train-step: status {status}")
-        records = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines()]
+        records = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines() if "train_loss" in line]
         # From the second step on: the first one finds cold caches.
         return records[-1]["seconds"] - records[1]["seconds"], usage.ru_utime + usage.ru_stime
 

@@ -87,7 +87,7 @@ def train(work, base, s, *options):
         text = messages.read()
     if child.returncode == 0:
         with open(os.path.join(directory, "metrics.jsonl")) as lines:
-            speeds = [json.loads(line)["tokens_per_second"] for line in lines]
+            speeds = [json.loads(line)["tokens_per_second"] for line in lines if "tokens_per_second" in line]
     shutil.rmtree(directory)
     if child.returncode != 0:
         complain(command, text)

@@ -183,7 +183,7 @@ def replay(directory, steps, input_major):
     with open(f"{directory}/run/step-{0:08}/state.json", encoding="utf-8") as file:
         recipe = json.load(file)["recipe"]
     with open(f"{directory}/run/metrics.jsonl", encoding="utf-8") as file:
-        rates = {record["step"]: record["learning_rate"] for record in map(json.loads, file)}
+        rates = {record["step"]: record["learning_rate"] for record in map(json.loads, file) if "learning_rate" in record}
     reference = Reference(recipe, input_major)
 
     def load(step, name):
