@@ -173,6 +173,10 @@ class Workload:
         expect(not stray, f"left: {stray}")
 
 
+# A call that touches the run, as strace -y writes it.
+PATTERN = r"[<\"/]run[/\">]"
+
+
 class Tracer:
     """Calls of a command as strace(1) sees them, and faults put at one of them."""
 
@@ -183,7 +187,7 @@ class Tracer:
         self.workload = workload
         self.log = workload.home / "calls"
 
-    def places(self, begun, arguments, stdin, calls=CHANGES, pattern=r"[<\"/]run[/\">]", skip="O_RDONLY"):
+    def places(self, begun, arguments, stdin, calls=CHANGES, pattern=PATTERN, skip="O_RDONLY"):
         """[(call, K)] of the undisturbed command where the line matches, K counted a thread as strace does."""
         self.workload.reset(begun)
         listed = "trace=" + ",".join("?" + c for c in calls)
@@ -216,6 +220,10 @@ class Tracer:
             *arguments, stdin=stdin)
         text = self.log.read_text(errors="replace")
         self.signals = text.count("--- SIGTERM")
+        # Calls are counted in each thread. The K-th of the first may be the loader's, and the tool did not begin; or that of the
+        # message, which fails too.
+        self.is_early = status != 0 and re.search(PATTERN, text) is None
+        self.is_mute = re.search(r"write\(2<.*\(INJECTED\)", text) is not None
         kill = "signal=KILL" in fault
         done = (status in (-9, 137)) if kill else ("INJECTED" in text or "--- SIG" in text)
         return status, said, done

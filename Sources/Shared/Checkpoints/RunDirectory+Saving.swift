@@ -92,10 +92,12 @@ extension RunDirectory {
     /// Removes a step's checkpoint, which no link may point at.
     public func remove(_ step: Int) throws(Fault) {
         precondition(!isLinked(step), "step \(step) is linked")
-        // First out of sight in one rename: a kill while its files go leaves no half checkpoint under the name.
+        // First out of sight in one rename, and that flushed: a kill or a power loss while its files go leaves no half
+        // checkpoint under the name.
         let place = path(of: step)
         let trash = FilePath(place.string + FileSystem.temporarySuffix())
         try FileSystem.rename(place, to: trash)
+        try FileSystem.synchronizeDirectory(place.parent)
         try FileSystem.remove(trash)
     }
 }
