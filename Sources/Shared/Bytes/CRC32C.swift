@@ -1,27 +1,12 @@
 // CRC-32C (Castagnoli, reflected polynomial 0x82F63B78): the check of stream frames and index sections, where the
-// enemy is chance and not malice. The processor's own instruction, or, where there is none, slicing by eight: eight table
-// look-ups for eight bytes.
+// enemy is chance and not malice. The processor's own instruction, or, where there is none, `CRCTables`.
 
 private import CKernels
 
 /// CRC-32C of byte sequences. `crc32c("123456789")` is 0xE3069283 (RFC 3720, appendix B.4).
 public enum CRC32C {
-    private static let tables: [UInt32] = {
-        var tables = [UInt32](repeating: 0, count: 8 * 256)
-        for index in 0..<256 {
-            var value = UInt32(index)
-            for _ in 0..<8 { value = value & 1 == 1 ? value >> 1 ^ 0x82F6_3B78 : value >> 1 }
-            tables[index] = value
-        }
-        for slice in 1..<8 {
-            for index in 0..<256 {
-                let previous = tables[(slice - 1) * 256 + index]
-                tables[slice * 256 + index] = previous >> 8 ^ tables[Int(previous & 255)]
-            }
-        }
-        return tables
-    }()
-
+    private static let polynomial: UInt32 = 0x82F6_3B78
+    private static let tables = CRCTables(polynomial: polynomial)
     private static let hasInstruction = mr_crc32c_supported()
 
     /// The CRC of `bytes`, going on from `previous` (the CRC of what came before, 0 at the start).
@@ -40,34 +25,7 @@ public enum CRC32C {
 
     /// The same without the instruction; also its oracle.
     package static func tableChecksum(_ bytes: RawSpan, after previous: UInt32 = 0) -> UInt32 {
-        // SAFETY: all offsets below stay under `count`; table indices are bytes plus a slice offset under 2048.
-        unsafe bytes.withUnsafeBytes { buffer in
-            unsafe tables.withUnsafeBufferPointer { table in
-                var crc = ~previous
-                var offset = 0
-                let count = buffer.count
-                while count - offset >= 8 {
-                    let word =
-                        unsafe UInt64(
-                            littleEndian: buffer.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
-                        ^ UInt64(crc)
-                    crc = unsafe table[1792 + Int(word & 255)]
-                    crc ^= unsafe table[1536 + Int(word >> 8 & 255)]
-                    crc ^= unsafe table[1280 + Int(word >> 16 & 255)]
-                    crc ^= unsafe table[1024 + Int(word >> 24 & 255)]
-                    crc ^= unsafe table[768 + Int(word >> 32 & 255)]
-                    crc ^= unsafe table[512 + Int(word >> 40 & 255)]
-                    crc ^= unsafe table[256 + Int(word >> 48 & 255)]
-                    crc ^= unsafe table[Int(word >> 56)]
-                    offset += 8
-                }
-                while offset < count {
-                    crc = unsafe table[Int(UInt8(truncatingIfNeeded: crc) ^ buffer[offset])] ^ crc >> 8
-                    offset += 1
-                }
-                return ~crc
-            }
-        }
+        tables.checksum(bytes, after: previous)
     }
 
     public static func checksum(_ bytes: [UInt8], after previous: UInt32 = 0) -> UInt32 {
@@ -111,7 +69,7 @@ public enum CRC32C {
         var shifted = right
         for bit in stride(from: 31, through: 0, by: -1) {
             product ^= shifted & (0 &- (left >> bit & 1))
-            shifted = shifted >> 1 ^ 0x82F6_3B78 & (0 &- (shifted & 1))
+            shifted = shifted >> 1 ^ polynomial & (0 &- (shifted & 1))
         }
         return product
     }
