@@ -104,21 +104,12 @@ struct Prune: ParsableCommand {
             throw Fault(.noInput, "\(quoted(path)) is no run: --keep-last expects one")
         }
         let run = try RunDirectory(FilePath(path), access: dryRun ? .read : .write)
-        let steps = try run.steps()
-        func isKept(_ step: Int) -> Bool {
-            run.isLinked(step) || keepEvery.map { step % $0 == 0 } ?? false
-        }
-        var removed = steps.dropLast(count).filter { !isKept($0.step) }
-        func isValid(_ step: RunDirectory.Step) -> Bool { (try? Checkpoint(run.path(of: step.step))) != nil }
-        if !steps.contains(where: { !removed.contains($0) && isValid($0) }), let spared = removed.last(where: isValid) {
-            removed.removeAll { $0 == spared }
-        }
         var gone: [(String, Int)] = []
-        for step in removed {
-            let place = run.path(of: step.step)
+        for step in try run.superfluous(last: count, every: keepEvery ?? 0) {
+            let place = run.path(of: step)
             let bytes = try FileSystem.list(place).reduce(0) { $0 + (FileSystem.size(of: place.appending($1)) ?? 0) }
-            if !dryRun { try run.remove(step.step) }
-            gone.append((step.name, bytes))
+            if !dryRun { try run.remove(step) }
+            gone.append((RunDirectory.name(of: step), bytes))
         }
         return gone
     }

@@ -65,14 +65,22 @@ extension RunDirectory {
         try FileSystem.remove(previous)
     }
 
-    /// Removes all but the `last` newest checkpoints and those whose step is a multiple of `every`. Those that a link
-    /// points at stay, and so does the newest valid one when none of the others is valid.
-    /// - Parameters:
-    ///   - last: at least 1.
-    ///   - every: 0 keeps no multiples.
+    /// Removes what `superfluous` finds.
     /// - Returns: the steps that were removed, oldest first.
     @discardableResult
     public func retain(last: Int, every: Int = 0) throws(Fault) -> [Int] {
+        let removed = try superfluous(last: last, every: every)
+        for step in removed { try remove(step) }
+        return removed
+    }
+
+    /// All but the `last` newest checkpoints and those whose step is a multiple of `every`. Those that a link points at
+    /// stay, and so does the newest valid one when none of the others is valid.
+    /// - Parameters:
+    ///   - last: at least 1.
+    ///   - every: 0 keeps no multiples.
+    /// - Returns: steps, oldest first.
+    public func superfluous(last: Int, every: Int = 0) throws(Fault) -> [Int] {
         precondition(last >= 1, "at least one checkpoint is kept, not \(last)")
         let steps = try steps().map(\.step)
         let linked = Set(Link.allCases.compactMap { step(of: $0) })
@@ -82,7 +90,6 @@ extension RunDirectory {
         if !steps.contains(where: { !removed.contains($0) && isValid($0) }) {
             if let spared = removed.last(where: isValid) { removed.removeAll { $0 == spared } }
         }
-        for step in removed { try remove(step) }
         return removed
     }
 
