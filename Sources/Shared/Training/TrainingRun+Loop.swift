@@ -46,7 +46,7 @@ extension TrainingRun {
         if session.isSaving || trainer.nonfiniteTensor != nil { return error }
         do {
             try session.metrics.synchronize()
-            try checkpoint(session)
+            try checkpoint(session, isSound: true)
         } catch { return error }
         guard let fault = error as? Fault else { return error }
         return Fault(
@@ -104,7 +104,7 @@ extension TrainingRun {
                             session, step, SkippedStep(cause: .nonfiniteParameter, tensor: name, value: .nan))
                     }
                     try metrics.synchronize()
-                    try checkpoint(session, inBackground: true)
+                    try checkpoint(session, isSound: true, inBackground: true)
                 }
                 try settle(session)
             }

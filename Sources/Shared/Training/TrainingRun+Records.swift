@@ -9,10 +9,14 @@ internal import SystemPackage
 
 extension TrainingRun {
     /// Saves a checkpoint, if its tensors are sound, and records it once it is published.
-    /// - Parameters: as of `save`.
-    func checkpoint(_ session: TrainingSession, inBackground: Bool = false, isOnlyBest: Bool = false) throws {
+    /// - Parameters:
+    ///   - isSound: whether the caller has looked at every tensor already.
+    ///   - inBackground, isOnlyBest: as of `save`.
+    func checkpoint(
+        _ session: TrainingSession, isSound: Bool = false, inBackground: Bool = false, isOnlyBest: Bool = false
+    ) throws {
         let trainer = session.trainer
-        if let name = trainer.nonfiniteTensor {
+        if !isSound, let name = trainer.nonfiniteTensor {
             try? finishSaving()
             throw Halt(
                 stop: "failed",
@@ -24,9 +28,7 @@ extension TrainingRun {
         let step = trainer.state.step
         // The best of its step becomes the last: the same parameters, another state.
         let isReplaced = session.savedState?.step == step && session.savedState != trainer.state
-        session.isSaving = true
-        try save(trainer, inBackground: inBackground, isOnlyBest: isOnlyBest)
-        session.isSaving = false
+        try session.saving { try save(trainer, inBackground: inBackground, isOnlyBest: isOnlyBest) }
         session.savedState = trainer.state
         if isReplaced { published.append(step) }
         if !mayBeGood(step) && unprovenStep == step { unprovenStep = nil }
@@ -37,17 +39,13 @@ extension TrainingRun {
 
     /// Waits for what is being saved, and records it.
     func settleAll(_ session: TrainingSession) throws {
-        session.isSaving = true
-        try finishSaving()
-        session.isSaving = false
+        try session.saving { try finishSaving() }
         try settle(session)
     }
 
     /// Records the checkpoints that were published since the last call, and tells `on-checkpoint`.
     func settle(_ session: TrainingSession) throws {
-        session.isSaving = true
-        try deliverSaved()
-        session.isSaving = false
+        try session.saving { try deliverSaved() }
         while !published.isEmpty {
             let step = published.removeFirst()
             let path = directory.path(of: step)

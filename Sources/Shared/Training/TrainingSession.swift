@@ -12,8 +12,8 @@ final class TrainingSession {
     let metrics: MetricsWriter
     let clock: TrainingClock
     let isInterrupted: () -> Bool
-    /// Whether a checkpoint is being saved: when that fails, saving is no remedy.
-    var isSaving = false
+    /// Whether a checkpoint is being saved, or could not be: then saving is no remedy.
+    private(set) var isSaving = false
 
     /// What the last checkpoint of this process holds.
     var savedState: TrainingState?
@@ -28,5 +28,12 @@ final class TrainingSession {
         self.metrics = metrics
         self.clock = clock
         self.isInterrupted = isInterrupted
+    }
+
+    /// Does a part of saving.
+    func saving(_ body: () throws -> Void) rethrows {
+        isSaving = true
+        try body()
+        isSaving = false
     }
 }
