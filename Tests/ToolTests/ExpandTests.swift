@@ -4,11 +4,8 @@ import TestSupport
 import Testing
 
 @Suite struct ExpandTests {
-    private func expectWell(_ script: String) throws {
-        try withTemporaryDirectory { directory in
-            let result = try runShell("\(ExpandTests.setUp)set -e\n\(script)", directory: directory)
-            #expect(result.status == 0, "\(result.text)\(result.errors)")
-        }
+    private func expectWell(_ script: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        try TrainerScript.expectWell(ExpandTests.setUp, script, sourceLocation: sourceLocation)
     }
 
     private static let setUp = #"""
@@ -21,19 +18,10 @@ import Testing
         END
         sed 's/qwen3/qwen2/' qwen3.json > qwen2.json
         sed 's/qwen3/llama/; s/"head_dim"/"tie_word_embeddings": true, "head_dim"/' qwen3.json > llama.json
-        for i in $(seq 200); do echo "document $i: $(seq $i $((i + i % 40)) | tr '\n' ' ')"; echo; done \
-            | tok-shard --tokenizer bytes --split-on '' --output data - || exit
-        pack() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever "$@" data; }
+        \#(TrainerScript.data)
         learn() { train-step --quiet --learning-rate 1e-2 "$@"; }
         go_on() { pack --cursor "$(ckpt-tool get "$1/latest" cursor)" | train-step --quiet --resume "$@"; }
-        # refused STATUS PATTERN COMMAND…: one line that names the tool and matches
-        refused() {
-            local status=0
-            "${@:3}" > out 2> errors || status=$?
-            [ "$status" = "$1" ] || { echo "status $status of: ${*:3}"; cat errors; exit 1; }
-            [ "$(grep -vc '^hint: ' errors)" = 1 ] || { echo "expected one line:"; cat errors; exit 1; }
-            grep -q "^[a-z-]*: .*$2" errors || { echo "expected '$2':"; cat errors; exit 1; }
-        }
+        \#(TrainerScript.refused)
 
         """#
 

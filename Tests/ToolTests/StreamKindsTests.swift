@@ -5,11 +5,8 @@ import TestSupport
 import Testing
 
 @Suite struct StreamKindsTests {
-    private func expectWell(_ script: String) throws {
-        try withTemporaryDirectory { directory in
-            let result = try runShell("\(StreamKindsTests.setUp)set -e\n\(script)", directory: directory)
-            #expect(result.status == 0, "\(result.text)\(result.errors)")
-        }
+    private func expectWell(_ script: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        try TrainerScript.expectWell(StreamKindsTests.setUp, script, sourceLocation: sourceLocation)
     }
 
     private static let setUp = #"""
@@ -24,13 +21,7 @@ import Testing
         learn() { train-step --quiet "$@"; }
         cursor() { ckpt-tool get "$1/latest" cursor; }
         done_of() { tok-pack inspect --json "$1" | tail -n 1; }
-        refused() {
-            local status=0
-            "${@:3}" > out 2> errors || status=$?
-            [ "$status" = "$1" ] || { echo "status $status of: ${*:3}"; cat errors; exit 1; }
-            [ "$(grep -vc '^hint: ' errors)" = 1 ] || { echo "expected one line:"; cat errors; exit 1; }
-            grep -q "^[a-z-]*: .*$2" errors || { echo "expected '$2':"; cat errors; exit 1; }
-        }
+        \#(TrainerScript.refused)
 
         """#
 

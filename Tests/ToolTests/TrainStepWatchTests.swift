@@ -5,32 +5,20 @@ import TestSupport
 import Testing
 
 @Suite struct TrainStepWatchTests {
-    private func expectWell(_ script: String) throws {
-        try withTemporaryDirectory { directory in
-            let result = try runShell("\(TrainStepWatchTests.setUp)set -e\n\(script)", directory: directory)
-            #expect(result.status == 0, "\(result.text)\(result.errors)")
-        }
+    private func expectWell(_ script: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        try TrainerScript.expectWell(TrainStepWatchTests.setUp, script, sourceLocation: sourceLocation)
     }
 
     private static let setUp = #"""
         cat > model.json <<'END'
         {"model_type": "gpt2", "vocab_size": 257, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}
         END
-        for i in $(seq 200); do echo "document $i: $(seq $i $((i + i % 40)) | tr '\n' ' ')"; echo; done \
-            | tok-shard --tokenizer bytes --split-on '' --output data - || exit
-        pack() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever "$@" data; }
+        \#(TrainerScript.data)
         pack --limit 2 > validation.batches
         learn() { train-step --quiet "$@"; }
         watched() { learn --validation validation.batches --eval-every 2 "$@"; }
         cursor() { ckpt-tool get "$1/latest" cursor; }
-        # refused STATUS PATTERN COMMAND…: one line that names the tool and matches
-        refused() {
-            local status=0
-            "${@:3}" > out 2> errors || status=$?
-            [ "$status" = "$1" ] || { echo "status $status of: ${*:3}"; cat errors; exit 1; }
-            [ "$(grep -vc '^hint: ' errors)" = 1 ] || { echo "expected one line:"; cat errors; exit 1; }
-            grep -q "^[a-z-]*: .*$2" errors || { echo "expected '$2':"; cat errors; exit 1; }
-        }
+        \#(TrainerScript.refused)
 
         """#
 
