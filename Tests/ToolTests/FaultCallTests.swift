@@ -73,6 +73,7 @@
             while read -r name k; do
                 inject $name $k error=\#(fault)
                 grep -q INJECTED calls || fail "$name $k was not injected"
+                ! elsewhere "$touches" || continue
                 case $status in
                 73 | 74) one_line $tool said; grep -q '\#(reason)' said || fail "$name $k: $(cat said)"
                     grep -v '^hint' said | grep -q "'[^']*'" || fail "$name $k names no file: $(cat said)" ;;

@@ -45,8 +45,8 @@ enum Faults {
         places() {
             reset
             strace -f -y -qq -o calls -e trace="$2" bash -c 'exec "$@"' - "${work[@]}" < input > /dev/null 2> said || return 1
-            # One thread does all of it; the K of a call is per thread, as strace counts.
-            awk -v pattern="$1" '{ name = $2; sub(/\(.*/, "", name); k = ++seen[$1, name] }
+            # The K of a call is per thread, as strace counts. A call that another thread's interrupts has a second line: its end.
+            awk -v pattern="$1" '$2 == "<..." { next } { name = $2; sub(/\(.*/, "", name); k = ++seen[$1, name] }
                 $0 ~ pattern && !/O_RDONLY/ && !once[name, k]++ { print name, k }' calls
         }
 
@@ -56,6 +56,12 @@ enum Faults {
             status=0
             strace -f -y -qq -o calls -e trace="$1" -e inject="$1:$3:when=$2" bash -c 'exec "$@"' - "${work[@]}" \
                 < input > out 2> said || status=$?
+        }
+
+        # The K-th call of the first thread that gets there may be the loader's (the tool did not begin), or that of the
+        # message, which fails too: such a fault says nothing about the target.
+        elsewhere() {  # elsewhere PATTERN
+            [ $status != 0 ] && { ! grep -Eq "$1" calls || grep -q 'write(2<.*INJECTED' calls; }
         }
         """#
 
