@@ -23,6 +23,13 @@ func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         swiftSettings: swiftSettings)
 }
 
+/// A program of an embedder: the umbrella and nothing of the inside.
+func example(_ name: String) -> Target {
+    .executableTarget(
+        name: name, dependencies: ["Millrace", argumentParser, system], path: "Examples/\(name)",
+        swiftSettings: swiftSettings)
+}
+
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(name: name, dependencies: dependencies + ["TestSupport", system], swiftSettings: swiftSettings)
 }
@@ -83,6 +90,9 @@ let package = Package(
         tool("train-step", ["Training", "Batches", "Models", "Kernels", "Optimizers", "Checkpoints", "Metrics"]),
         tool("ckpt-tool", ["Training", "Batches", "Tokens", "Models", "Kernels", "Checkpoints"]),
         tool("metrics-cat", ["Metrics"]),
+
+        example("ngram"),
+        example("copy-task"),
 
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",

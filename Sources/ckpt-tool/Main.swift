@@ -2,6 +2,7 @@
 // file of its own.
 
 import ArgumentParser
+import Bytes
 import CommandLine
 
 @main

@@ -2,6 +2,7 @@
 // command, so that `tok-pack --rows 16 --length 512 dataset` needs no verb.
 
 import ArgumentParser
+import Bytes
 import CommandLine
 
 @main

@@ -1,6 +1,7 @@
 // train-step: learns from a batch stream on standard input. Parse, open, train, report.
 
 import ArgumentParser
+import Batches
 import Bytes
 import CommandLine
 import Kernels
@@ -39,7 +40,8 @@ struct TrainStep: Tool {
         let outcome: TrainingOutcome
         do {
             outcome = try run.train(
-                on: FileSource.standardInput, isInterrupted: { Interruption.isRequested }, describe: request.describe)
+                on: BatchStream(FileSource.standardInput), isInterrupted: { Interruption.isRequested },
+                describe: request.describe)
         } catch {
             console.clear()
             throw error

@@ -70,7 +70,7 @@ struct Request {
         self.options = options
     }
 
-    func open(_ engine: Engine, report: @escaping (TrainingEvent) -> Void) throws -> TrainingRun {
+    func open(_ engine: Engine, report: @escaping (TrainingEvent) -> Void) throws -> TrainingRun<Transformer> {
         if let resume = target.resume {
             return try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
@@ -263,7 +263,6 @@ struct Request {
         config["recipe"] = state.recipe.json
         config["micro_batches"] = options.microBatches.map(JSON.integer) ?? .null
         return RunDescription(
-            millraceVersion: millraceVersion, commandLine: Swift.CommandLine.arguments,
             datasetDigest: head?.dataset.description, config: config, options: options.json)
     }
 }

@@ -44,7 +44,7 @@ private struct SmallModel {
         gradients.begin(model.engine)
         let batch = ModelBatch(capacity: sample.rows * sample.length)
         try sample.fill(batch, 0..<sample.rows, vocabulary: vocabulary)
-        model.accumulate(batch, into: gradients, losses: Tensor(zeroed: sample.rows * sample.length))
+        model.forwardBackward(batch, into: gradients, losses: Tensor(zeroed: sample.rows * sample.length))
         gradients.finish(model.engine)
         return gradients.flat
     }

@@ -25,7 +25,7 @@ import Testing
                 lane.begin(engine)
                 for rows in [0..<1, 1..<sample.rows] {
                     try sample.fill(batch, rows, vocabulary: c.vocabularySize)
-                    model.accumulate(batch, into: lane, losses: losses.slice(0, rows.count * sample.length))
+                    model.forwardBackward(batch, into: lane, losses: losses.slice(0, rows.count * sample.length))
                 }
                 lane.finish(engine)
             }

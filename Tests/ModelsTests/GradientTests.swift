@@ -35,7 +35,7 @@ private func distance(_ a: some Sequence<Float>, _ b: some Sequence<Double>) -> 
         let losses = Tensor(zeroed: 14)
         let batch = ModelBatch(capacity: 14)
         try sample.fill(batch, 0..<2, vocabulary: c.vocabularySize)
-        model.accumulate(batch, into: gradients, losses: losses)
+        model.forwardBackward(batch, into: gradients, losses: losses)
         gradients.finish(engine)
 
         let oracle = Oracle(c)

@@ -118,7 +118,7 @@ func step(
     var row = 0
     for size in split {
         try sample.fill(batch, row..<row + size, vocabulary: configuration.vocabularySize)
-        model.accumulate(
+        model.forwardBackward(
             batch, into: gradients[row * lanes / sample.rows],
             losses: losses.slice(row * sample.length, size * sample.length))
         row += size

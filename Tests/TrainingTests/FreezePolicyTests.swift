@@ -14,7 +14,7 @@ import Training
 
     private func trained(_ rules: [String], at step: Int) throws -> [String] {
         let layout = try layout()
-        let frozen = FreezePolicy(try rules.map { try FreezeRule(parsing: $0) }, layout).frozen(at: step)
+        let frozen = FreezePolicy(try rules.map { try FreezeRule(parsing: $0) }, layout.tensors).frozen(at: step)
         return zip(layout.tensors, frozen).compactMap { $1 ? nil : $0.name }
     }
 
@@ -48,7 +48,7 @@ import Training
 
     @Test func aPatternThatFitsNothingAndAStepWithoutLearningAreRefused() throws {
         func check(_ rules: [String], steps: Int = 10) throws {
-            try FreezePolicy.check(rules.map { try FreezeRule(parsing: $0) }, layout(), steps: steps)
+            try FreezePolicy.check(rules.map { try FreezeRule(parsing: $0) }, layout().tensors, steps: steps)
         }
         #expect(throws: Fault.self) { try check(["*.h.2.*"]) }
         #expect(throws: Fault.self) { try check(["*"]) }

@@ -1,6 +1,7 @@
 // A NaN at every stage of a step, and what lies far out: neither parameters, nor moments, nor the guard's memory ever see
 // it; the log says where it came from; and a run that was interrupted ends in the same bytes.
 
+import Batches
 import Bytes
 import Checkpoints
 import Kernels
@@ -20,8 +21,9 @@ import Training
     ]
 
     /// Puts `value` into a stage's output in the steps whose number is in `steps`.
-    private static func poison(_ stage: ModelStage, steps: ClosedRange<Int>, _ value: Float = .nan) -> (Trainer) -> Void
-    {
+    private static func poison(
+        _ stage: ModelStage, steps: ClosedRange<Int>, _ value: Float = .nan
+    ) -> (Trainer<Transformer>) -> Void {
         { trainer in
             trainer.model.tap = { [unowned trainer] found, output in
                 if found == stage && steps.contains(trainer.state.step + 1) { output[3] = value }
@@ -109,7 +111,7 @@ import Training
         }
     }
 
-    private static func damageMoments(_ trainer: Trainer, step: Int) {
+    private static func damageMoments(_ trainer: Trainer<Transformer>, step: Int) {
         trainer.taps.moments = { [unowned trainer] _, v in if trainer.state.step + 1 == step { v[0] = .nan } }
     }
 
@@ -166,7 +168,7 @@ import Training
     /// What lies far above the window is left out, whatever it is; the window is in the checkpoint.
     @Test(arguments: [true, false]) func outliersAreLeftOutAlsoAfterAResume(isLoss: Bool) throws {
         try RunFixture.with { fixture in
-            func prepare(_ trainer: Trainer) {
+            func prepare(_ trainer: Trainer<Transformer>) {
                 if isLoss {
                     trainer.model.tap = { [unowned trainer] stage, logits in
                         guard stage == .head, trainer.state.step + 1 == 12 else { return }
@@ -270,9 +272,7 @@ import Training
                 new: fixture.path("run"), configuration: configuration, origin: try Checkpoint(wild), state: state,
                 options: TrainingOptions(), engine: engine)
             let fault = #expect(throws: Fault.self) {
-                try run.train(on: try FileSource.open(fixture.directory + "/stream")) { _, _, _ in
-                    RunDescription(millraceVersion: "test", commandLine: [], datasetDigest: nil, config: [:])
-                }
+                _ = try run.train(on: BatchStream(try FileSource.open(fixture.directory + "/stream")))
             }
             #expect(fault?.message.hasSuffix("tensor 'lm_head.weight' has elements that are not finite") == true)
         }

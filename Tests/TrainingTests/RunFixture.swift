@@ -51,10 +51,10 @@ struct RunFixture {
     func train(
         _ name: String, options: TrainingOptions? = nil, policy: (inout TrainingState) throws -> Void = { _ in },
         stopAfter: Int? = nil, report: @escaping (TrainingEvent) -> Void = { _ in },
-        prepare: @escaping (Trainer) -> Void = { _ in }
+        prepare: @escaping (Trainer<Transformer>) -> Void = { _ in }
     ) throws -> TrainingOutcome {
         let (options, engine) = (options ?? self.options, try Engine(threads: 1))
-        let run: TrainingRun
+        let run: TrainingRun<Transformer>
         if exists(directory + "/" + name) {
             run = try TrainingRun(resuming: path(name), options: options, engine: engine, report: report)
         } else {
@@ -77,14 +77,14 @@ struct RunFixture {
             prepare(trainer)
         }
         return try run.train(
-            on: try FileSource.open(directory + "/stream"),
+            on: BatchStream(try FileSource.open(directory + "/stream")),
             isInterrupted: { stopAfter.map { box.trainer?.state.step ?? 0 >= $0 } ?? false },
             describe: { _, _, _ in
                 RunDescription(millraceVersion: "test", commandLine: [], datasetDigest: nil, config: [:])
             })
     }
 
-    private final class Box { var trainer: Trainer? }
+    private final class Box { var trainer: Trainer<Transformer>? }
 
     func state(_ name: String) throws -> TrainingState {
         let checkpoint = try Checkpoint(path(name).appending("latest"))

@@ -77,7 +77,7 @@ import Training
         "planned_expansions": [["step": 70, "policy": "intermediate=40,how=fresh,seed=3"]],
     ]
 
-    private static func trainer(_ model: JSON, _ state: TrainingState) throws -> Trainer {
+    private static func trainer(_ model: JSON, _ state: TrainingState) throws -> Trainer<Transformer> {
         Trainer(
             configuration: try ModelConfiguration(json: model, name: "config.json"), engine: try Engine(threads: 1),
             rows: 1, length: 8, state: state)

@@ -71,6 +71,23 @@ public struct StreamHead: Sendable, Equatable {
         self.before = before
     }
 
+    /// The head of a source of one's own, without datasets.
+    /// - Parameters:
+    ///   - description: of everything that decides which batches come: a run that is resumed refuses a source that describes
+    ///     itself otherwise.
+    ///   - start: where this one begins: "start", or the cursor of the batch before (`TokenBatch.cursor`).
+    ///   - batches: index of its first batch.
+    public init(
+        rows: Int, length: Int, vocabularySize: Int, describing description: String, start: String, batches: Int
+    ) {
+        let digest = Digest.of(description)
+        self.init(
+            rows: rows, length: length, type: TokenType(vocabularySize: vocabularySize), vocabularySize: vocabularySize,
+            endOfDocument: nil, tokenizer: .null, dataset: digest, recipe: String(digest.description.prefix(16)),
+            order: "own", packing: "own", seed: 0, epochs: nil, crossDocument: false, start: start)
+        before.batches = batches
+    }
+
     /// Payloads are at most this long, in bytes.
     public static let maximumPayload = 1 << 30
 

@@ -16,8 +16,6 @@ private import SystemPackage
 /// A tool's root command. Conform with `@main` and call nothing else.
 public protocol Tool: ParsableCommand {}
 
-public let millraceVersion = "0.1.0"
-
 extension Tool {
     /// Parses the arguments, runs the command and exits.
     public static func main() {

@@ -22,10 +22,11 @@ public struct RunDescription: Sendable, Equatable {
     public var options: JSONObject
 
     public init(
-        millraceVersion: String, commandLine: [String], started: Double = Host.wallClock, datasetDigest: String?,
+        millraceVersion version: String = Bytes.millraceVersion, commandLine: [String] = Swift.CommandLine.arguments,
+        started: Double = Host.wallClock, datasetDigest: String?,
         config: JSONObject, options: JSONObject = JSONObject()
     ) {
-        self.millraceVersion = millraceVersion
+        self.millraceVersion = version
         self.commandLine = commandLine
         self.started = started
         self.datasetDigest = datasetDigest

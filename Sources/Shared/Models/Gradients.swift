@@ -5,9 +5,9 @@
 
 public import Kernels
 
-/// The gradient of every parameter, in the parameters' layout. A step: `begin`, `Transformer.accumulate` for each
+/// The gradient of every parameter, in the parameters' layout. A step: `begin`, `Transformer.forwardBackward` for each
 /// micro-batch in order, `finish`; with lanes, one of these for each, then `reduce`.
-public final class Gradients {
+public final class Gradients: GradientAccumulator {
     /// The whole gradient, valid after `finish` where parameters are not frozen.
     public let flat: Tensor
     /// What is not frozen.
@@ -97,22 +97,13 @@ public final class Gradients {
         }
     }
 
-    /// Adds finished lanes as a binary tree (0+1, 2+3, …, then pairs of pairs; one without a partner waits) into lane
-    /// 0, which holds the sum afterwards.
-    public static func reduce(_ lanes: [Gradients], _ engine: Engine) {
-        precondition(lanes.allSatisfy(\.isFinished), "lanes are reduced after each was finished")
-        var distance = 1
-        while distance < lanes.count {
-            for index in stride(from: 0, to: lanes.count - distance, by: 2 * distance) {
-                let (lane, other) = (lanes[index], lanes[index + distance])
-                for run in lane.parts.runs {
-                    engine.add(
-                        other.flat.slice(run.lowerBound, run.count), to: lane.flat.slice(run.lowerBound, run.count))
-                }
-                // Rows that the sum brings in have to be cleared as well.
-                for row in 0..<other.touchedCount { lane.touch(other.touched[row]) }
-            }
-            distance *= 2
+    /// Adds the sum of another lane; both are finished.
+    public func add(_ other: Gradients, _ engine: Engine) {
+        precondition(isFinished && other.isFinished, "lanes are reduced after each was finished")
+        for run in parts.runs {
+            engine.add(other.flat.slice(run.lowerBound, run.count), to: flat.slice(run.lowerBound, run.count))
         }
+        // Rows that the sum brings in have to be cleared as well.
+        for row in 0..<other.touchedCount { touch(other.touched[row]) }
     }
 }

@@ -10,14 +10,16 @@ public final class ModelBatch {
     /// Rows and their length (B, T) of the present content.
     public private(set) var rows = 0
     public private(set) var length = 0
-    let inputs: View<UInt32>
-    let targets: View<UInt32>
-    /// The first position of the row that this one attends to.
-    let first: View<Int32>
+    /// Ids (B·T), below the vocabulary size.
+    public let inputs: View<UInt32>
+    /// The id that each position is to predict.
+    public let targets: View<UInt32>
+    /// The first position of the row that this one attends to: where its document begins.
+    public let first: View<Int32>
     /// Distance from the beginning of the document's piece: the position that is rotated by or looked up.
-    let position: View<UInt32>
-    /// What this position's loss is multiplied with; 0 = no loss.
-    let weight: Tensor
+    public let position: View<UInt32>
+    /// What this position's loss is multiplied with in the gradient; 0 = no loss.
+    public let weight: Tensor
 
     public init(capacity: Int) {
         self.capacity = capacity
@@ -28,10 +30,14 @@ public final class ModelBatch {
         weight = Tensor(zeroed: capacity)
     }
 
-    var count: Int { rows * length }
+    /// Positions of the present content: B·T. The arrays are as long as `capacity`.
+    public var count: Int { rows * length }
 
     /// Ids, where the document begins, the place in it, the weight: five numbers.
     static let bytesAPosition = 20
+
+    /// Bytes that a batch of so many positions takes, with their losses.
+    public static func bytes(positions: Int) -> Int { (bytesAPosition + 4) * positions }
 
     /// Takes over rows `range` of a batch.
     /// - Parameters:

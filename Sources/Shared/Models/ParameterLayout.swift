@@ -25,6 +25,27 @@ public struct ParameterTensor: Sendable, Equatable {
     var range: Range<Int> { offset..<offset + count }
     /// Whether weight decay applies: to matrices (embeddings and head included), not to norms and biases.
     public var decays: Bool { role == .matrix || role == .residualMatrix }
+
+    public init(name: String, shape: [Int], role: Role = .matrix, layer: Int? = nil, offset: Int) {
+        self.name = name
+        self.shape = shape
+        self.role = role
+        self.layer = layer
+        self.offset = offset
+    }
+
+    /// Tensors one behind the other, as a model of one's own may lay out its parameters.
+    public static func tiling(
+        _ tensors: [(name: String, shape: [Int], role: Role, layer: Int?)]
+    ) -> [ParameterTensor] {
+        var end = 0
+        return tensors.map { tensor in
+            let placed = ParameterTensor(
+                name: tensor.name, shape: tensor.shape, role: tensor.role, layer: tensor.layer, offset: end)
+            end += placed.count
+            return placed
+        }
+    }
 }
 
 /// All parameters of a model, in the order they lie in memory.

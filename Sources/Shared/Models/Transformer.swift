@@ -84,7 +84,7 @@ public final class Transformer {
         if configuration.ropeTheta != nil {
             plan.add("rotary tables", bytes: 4 * length * configuration.headSize)
         }
-        plan.add("ids and losses", bytes: (ModelBatch.bytesAPosition + 4) * positions)
+        plan.add("ids and losses", bytes: ModelBatch.bytes(positions: positions))
         return plan
     }
 
@@ -115,7 +115,7 @@ public final class Transformer {
     ///   - isInterrupted: asked between layers; when it says yes the micro-batch is given up.
     /// - Returns: false when interrupted: the gradients have to begin anew.
     @discardableResult
-    public func accumulate(
+    public func forwardBackward(
         _ batch: ModelBatch, into gradients: Gradients, losses: Tensor, isInterrupted: () -> Bool = { false }
     ) -> Bool {
         guard let backward = activations.backward else {

@@ -1,17 +1,17 @@
-// The batch for the next step is received and checked on a thread of its own while this one computes. Waiting is done
+// The batch for the next step is made, or received and checked, on a thread of its own while this one computes. Waiting is done
 // in short turns, so that a signal is noticed although the pipe is silent.
 
-public import Batches
-public import Bytes
+internal import Batches
+internal import Bytes
 private import Tokens
 
-/// Reads a batch stream ahead of its consumer, at most `depth` batches.
-public final class BatchPrefetcher: Sendable {
-    /// What came out of the stream, in this order: a head, batches, then the end; or a failure at any point.
-    public enum Item: Sendable {
+/// Runs a source ahead of its consumer, at most `depth` batches.
+final class BatchPrefetcher: Sendable {
+    /// What came out of the source, in this order: a head, batches, then the end; or a failure at any point.
+    enum Item: Sendable {
         case head(StreamHead)
         case batch(TokenBatch)
-        /// DONE: the stream has ended as it should.
+        /// The source has ended as it should.
         case end
         case failure(Fault)
     }
@@ -30,11 +30,10 @@ public final class BatchPrefetcher: Sendable {
     }
 
     /// Batches that are read ahead.
-    public static let depth = 2
+    static let depth = 2
 
-    /// Takes the source over; nobody else may read from it afterwards. The thread ends with the stream or, once this
-    /// object is gone, after the read that it is in.
-    public init(_ source: any ByteSource & Sendable, depth: Int = BatchPrefetcher.depth) throws(Fault) {
+    /// Takes the source over. The thread ends with the source or, once this object is gone, after the batch that it is at.
+    init(_ source: any BatchSource, depth: Int = BatchPrefetcher.depth) throws(Fault) {
         let state = Monitor(State())
         self.state = state
         _ = try WorkerThread {
@@ -47,21 +46,24 @@ public final class BatchPrefetcher: Sendable {
                     return true
                 }
             }
-            do throws(Fault) {
-                var reader = try BatchStreamReader(source)
-                if !put(.head(reader.head)) { return }
-                while let batch = try reader.next() {
-                    if !put(.batch(batch)) { return }
+            do {
+                try source.run { item in
+                    switch item {
+                    case .head(let head): put(.head(head))
+                    case .batch(let batch): put(.batch(batch))
+                    }
                 }
                 _ = put(.end)
-            } catch { _ = put(.failure(error)) }
+            } catch {
+                _ = put(.failure(error as? Fault ?? Fault(.badData, "\(quoted(source.name)): \(error)")))
+            }
         }
     }
 
     deinit { state.update { $0.isStopped = true } }
 
     /// The next item; nil when none arrived within `milliseconds`.
-    public func next(milliseconds: Int) -> Item? {
+    func next(milliseconds: Int) -> Item? {
         state.wait(milliseconds: milliseconds) { $0.items.isEmpty ? nil : $0.items.removeFirst() }
     }
 }

@@ -125,7 +125,7 @@ public struct CheckpointExpansion {
         case .model:
             guard let tensor = ParameterLayout(plans[0].before)[name] else { return [] }
             values.reserveCapacity(tensor.count)
-            try origin.model.readFloats(origin.model.storedName(of: tensor)) { values += $1 }
+            try origin.model.readFloats(plans[0].before.name(of: tensor, in: origin.model)) { values += $1 }
         case .average: try origin.average?.readFloats(name) { values += $1 }
         case .optimizer(let prefix): try origin.optimizer?.readFloats(prefix + name) { values += $1 }
         }

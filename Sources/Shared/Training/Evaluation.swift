@@ -17,7 +17,8 @@ public struct Evaluation: Sendable, Equatable {
     /// - Returns: nil when interrupted.
     /// - Throws: `Fault` (bad data) for a damaged stream, one without targets, or rows longer than planned for.
     public static func measure(
-        _ model: Transformer, _ reader: inout BatchStreamReader, name: String, isInterrupted: () -> Bool = { false }
+        _ model: some TrainableModel, _ reader: inout BatchStreamReader, name: String,
+        isInterrupted: () -> Bool = { false }
     ) throws(Fault) -> Evaluation? {
         try measure(
             model, &reader, name: name, batch: ModelBatch(capacity: model.capacity),
@@ -25,7 +26,8 @@ public struct Evaluation: Sendable, Equatable {
     }
 
     static func measure(
-        _ model: Transformer, _ reader: inout BatchStreamReader, name: String, batch: ModelBatch, losses: Tensor,
+        _ model: some TrainableModel, _ reader: inout BatchStreamReader, name: String, batch: ModelBatch,
+        losses: Tensor,
         isInterrupted: () -> Bool
     ) throws(Fault) -> Evaluation? {
         guard reader.head.length <= model.length else {
@@ -43,11 +45,18 @@ public struct Evaluation: Sendable, Equatable {
                 try batch.fill(tokens, rows: rows, weight: 1, vocabularySize: model.configuration.vocabularySize)
                 let losses = losses.slice(0, rows.count * tokens.length)
                 model.evaluate(batch, losses: losses)
-                sum = Trainer.add(losses, to: sum)
+                sum = add(losses, to: sum)
             }
             count += tokens.lossPositions
         }
         if count == 0 { throw .badData(name, "the stream has no targets") }
         return Evaluation(loss: sum / Double(count), tokens: count)
+    }
+
+    /// Adds float losses in double, in order of position, so that the sum does not depend on how rows were split.
+    static func add(_ losses: Tensor, to sum: Double) -> Double {
+        var sum = sum
+        for index in 0..<losses.count { sum += Double(losses[index]) }
+        return sum
     }
 }

@@ -91,12 +91,12 @@ public struct FreezePolicy: Sendable {
     private let rules: [(rule: FreezeRule, matches: [Bool])]
     private let count: Int
 
-    public init(_ rules: [FreezeRule], _ layout: ParameterLayout) {
+    public init(_ rules: [FreezeRule], _ tensors: [ParameterTensor]) {
         self.rules = rules.map { rule in
             let glob = Glob(rule.glob)
-            return (rule, layout.tensors.map { glob.matches($0.name) })
+            return (rule, tensors.map { glob.matches($0.name) })
         }
-        count = layout.tensors.count
+        count = tensors.count
     }
 
     /// Whether each tensor of the layout is frozen in a step (from 1): the last rule that matches and applies says so.
@@ -117,9 +117,9 @@ public struct FreezePolicy: Sendable {
     }
 
     /// Refuses a pattern that fits no parameter, and steps in which nothing would learn.
-    public static func check(_ rules: [FreezeRule], _ layout: ParameterLayout, steps: Int) throws(Fault) {
-        try ParameterRules.require(rules.map(\.glob), in: layout, "--freeze")
-        let policy = FreezePolicy(rules, layout)
+    public static func check(_ rules: [FreezeRule], _ tensors: [ParameterTensor], steps: Int) throws(Fault) {
+        try ParameterRules.require(rules.map(\.glob), in: tensors, "--freeze")
+        let policy = FreezePolicy(rules, tensors)
         for step in policy.changes.sorted() where step <= max(steps, 1) {
             if policy.frozen(at: step).allSatisfy({ $0 }) {
                 throw Fault(.usage, "--freeze: every parameter is frozen in step \(step)")

@@ -37,18 +37,18 @@ public struct ParameterRules: Sendable, Equatable {
     }
 
     /// Refuses a pattern that fits no parameter: it is a slip.
-    static func require(_ patterns: [String], in layout: ParameterLayout, _ option: String) throws(Fault) {
-        for pattern in patterns where !layout.tensors.contains(where: { Glob(pattern).matches($0.name) }) {
+    static func require(_ patterns: [String], in tensors: [ParameterTensor], _ option: String) throws(Fault) {
+        for pattern in patterns where !tensors.contains(where: { Glob(pattern).matches($0.name) }) {
             throw Fault(
                 .usage, "\(option): no parameter of the model has a name like \(quoted(pattern))",
                 hint: "ckpt-tool list CKPT prints the names; * stands for any text: 'model.layers.*.mlp.*'")
         }
     }
 
-    func check(_ layout: ParameterLayout) throws(Fault) {
-        try ParameterRules.require(decay, in: layout, "--decay")
-        try ParameterRules.require(noDecay, in: layout, "--no-decay")
-        try ParameterRules.require(rates.map(\.pattern), in: layout, "--rate")
+    func check(_ tensors: [ParameterTensor]) throws(Fault) {
+        try ParameterRules.require(decay, in: tensors, "--decay")
+        try ParameterRules.require(noDecay, in: tensors, "--no-decay")
+        try ParameterRules.require(rates.map(\.pattern), in: tensors, "--rate")
     }
 
     /// Adds what there is to a recipe's JSON.

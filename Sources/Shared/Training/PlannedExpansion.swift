@@ -60,8 +60,11 @@ public struct PlannedExpansion: Sendable, Equatable {
 
     /// Whether a model can go through all of them, told before the first step instead of at the last.
     /// - Throws: `Fault` (usage).
-    static func require(_ list: [PlannedExpansion], of configuration: ModelConfiguration) throws(Fault) {
-        var configuration = configuration
+    static func require(_ list: [PlannedExpansion], of model: some ModelDescription) throws(Fault) {
+        if list.isEmpty { return }
+        guard var configuration = model as? ModelConfiguration else {
+            throw Fault(.usage, "--expand-at is for transformers")
+        }
         for planned in list {
             do { configuration = try ExpansionPlan(configuration, planned.policy).after } catch {
                 throw Fault(.usage, "--expand-at \(planned.step): \(error.message)", hint: error.hint)

@@ -9,10 +9,10 @@ private import Optimizers
 public import SystemPackage
 
 extension Trainer {
-    /// Every file of a checkpoint but the tokenizer's and the manifest. Its tensors are this trainer's own memory.
+    /// What a checkpoint of this moment holds: every file but the tokenizer's and the manifest. Its tensors are this trainer's own memory.
     public var content: CheckpointContent {
         func named(_ prefix: String, _ flat: Tensor) -> [CheckpointContent.NamedTensor] {
-            model.layout.tensors.map {
+            tensors.map {
                 .init(name: prefix + $0.name, shape: $0.shape, values: flat.slice($0.offset, $0.count))
             }
         }
@@ -25,7 +25,7 @@ extension Trainer {
         if let average { content.add(named("", average), as: Checkpoint.averageName) }
         var state = state
         // Who began to learn later has a bias correction of its own.
-        state.ownUpdates = model.layout.tensors.enumerated().compactMap { index, tensor in
+        state.ownUpdates = tensors.enumerated().compactMap { index, tensor in
             optimizer.isFrozen[index] || optimizer.updates[index] == state.updates
                 ? nil : .init(name: tensor.name, updates: optimizer.updates[index])
         }
@@ -36,7 +36,7 @@ extension Trainer {
 
     /// What the optimizer keeps of each parameter, and its name in a checkpoint.
     var moments: [(name: String, tensor: ParameterTensor, view: Tensor)] {
-        model.layout.tensors.enumerated().flatMap { index, tensor in
+        tensors.enumerated().flatMap { index, tensor in
             [("m." + tensor.name, optimizer.m(of: index)), ("v." + tensor.name, optimizer.v(of: index))]
                 .compactMap { name, view in view.map { (name, tensor, $0) } }
         }
@@ -50,8 +50,8 @@ extension Trainer {
     public func writeGradient(of step: StepReport, to directory: FilePath) throws {
         _ = try SafetensorsWriter.write(
             to: directory.appending(RunDirectory.name(of: step.step) + ".safetensors"),
-            tensors: model.layout.tensors.indices.filter { !optimizer.isFrozen[$0] }.map { index in
-                let tensor = model.layout.tensors[index]
+            tensors: tensors.indices.filter { !optimizer.isFrozen[$0] }.map { index in
+                let tensor = tensors[index]
                 return TensorSource(name: tensor.name, dtype: .f32, shape: tensor.shape) { emit in
                     try self.gradient.slice(tensor.offset, tensor.count).withBytes(emit)
                 }
@@ -79,38 +79,39 @@ extension Trainer {
                     checkpoint.path.string,
                     "the checkpoint has no \(Checkpoint.averageName), and its recipe has an average")
             }
-            for tensor in model.layout.tensors {
+            for tensor in tensors {
                 try file.fill(
                     average.slice(tensor.offset, tensor.count), from: tensor.name, shape: tensor.shape, of: checkpoint)
             }
         }
         optimizer.resume(
-            updates: model.layout.tensors.map { tensor in
+            updates: tensors.map { tensor in
                 state.ownUpdates.first { $0.name == tensor.name }?.updates ?? state.updates
             })
     }
 }
 
-extension Transformer {
-    /// Takes over the parameters of a checkpoint, also one that transformers wrote.
+extension TrainableModel {
+    /// Takes over the parameters of a checkpoint, also one that another program wrote.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
     public func load(_ checkpoint: Checkpoint) throws {
         try configuration.require(tensorsOf: checkpoint)
-        for tensor in layout.tensors {
+        for tensor in configuration.tensors {
             try checkpoint.model.fill(
-                parameters.slice(tensor.offset, tensor.count), from: checkpoint.model.storedName(of: tensor),
+                parameters.slice(tensor.offset, tensor.count),
+                from: configuration.name(of: tensor, in: checkpoint.model),
                 shape: tensor.shape, of: checkpoint)
         }
     }
 }
 
-extension ModelConfiguration {
+extension ModelDescription {
     /// Holds the headers of a checkpoint's files against the model, before memory is taken for it.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much or misshapen.
     public func require(tensorsOf checkpoint: Checkpoint) throws(Fault) {
         var rest = Set(checkpoint.model.entries.map(\.name))
-        for tensor in ParameterLayout(self).tensors {
-            let name = checkpoint.model.storedName(of: tensor)
+        for tensor in tensors {
+            let name = name(of: tensor, in: checkpoint.model)
             try checkpoint.model.require(name, shape: tensor.shape, of: checkpoint)
             rest.remove(name)
         }
@@ -121,21 +122,13 @@ extension ModelConfiguration {
         }
     }
 
-    /// What old files carry that is no parameter: rotary frequencies, GPT-2's causal masks, a copy of a tied head.
-    private func isBuffer(_ name: String) -> Bool {
-        name.hasSuffix("rotary_emb.inv_freq") || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
-            || (name == "lm_head.weight" && tiesEmbeddings)
+    /// The name under which a file has a tensor; the usual one when it has none.
+    public func name(of tensor: ParameterTensor, in file: TensorSet) -> String {
+        storedNames(of: tensor).first { file[$0] != nil } ?? tensor.name
     }
 }
 
 extension TensorSet {
-    /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
-    /// without its head have it (`wte.weight`, as the first GPT-2 files do).
-    func storedName(of tensor: ParameterTensor) -> String {
-        let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init) ?? tensor.name
-        return self[tensor.name] == nil && self[bare] != nil && tensor.name != "lm_head.weight" ? bare : tensor.name
-    }
-
     fileprivate func require(_ name: String, shape: [Int], of checkpoint: Checkpoint) throws(Fault) {
         guard let entry = self[name] else {
             throw Fault.badData(checkpoint.path.string, "tensor \(quoted(name)) is missing")

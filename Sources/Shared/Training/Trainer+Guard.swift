@@ -48,7 +48,7 @@ extension Trainer {
     /// - Parameter isIncluded: which of the layout's tensors are looked at.
     private func firstNonfinite(in flat: Tensor, where isIncluded: (Int) -> Bool = { _ in true }) -> String? {
         if model.engine.sumOfSquares(flat).isFinite { return nil }
-        let tensors = model.layout.tensors
+        let tensors = tensors
         let index = tensors.indices.first {
             isIncluded($0) && !model.engine.sumOfSquares(flat.slice(tensors[$0].offset, tensors[$0].count)).isFinite
         }
@@ -71,14 +71,13 @@ extension Trainer {
     /// Runs `body` with an eye on each stage's output.
     /// - Returns: the first that was not finite, by name.
     func watchStages(_ body: (_ isFound: () -> Bool) -> Void) -> String? {
-        var found: ModelStage?
-        let (tap, engine) = (model.tap, model.engine)
-        model.tap = { stage, output in
-            tap?(stage, output)
-            if found == nil && !engine.sumOfSquares(output).isFinite { found = stage }
-        }
-        defer { model.tap = tap }
-        body { found != nil }
-        return found?.name(in: model.configuration.family)
+        var found: String?
+        let engine = model.engine
+        model.watchStages(
+            { stage, output in
+                if found == nil && !engine.sumOfSquares(output).isFinite { found = stage }
+            },
+            during: { body { found != nil } })
+        return found
     }
 }

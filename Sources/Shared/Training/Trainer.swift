@@ -27,12 +27,22 @@ public struct StepReport: Sendable, Equatable {
 }
 
 /// A model, its optimizer and where the run stands. Not for concurrent use.
-public final class Trainer {
-    public let model: Transformer
+///
+/// ```swift
+/// let trainer = Trainer(model, state: TrainingState(recipe: recipe, steps: 1000))
+/// model.initialize(seed: recipe.seed)
+/// while let batch = nextBatch() { print(try trainer.step(batch)!.loss) }
+/// ```
+///
+/// `TrainingRun` adds to it what a run has: a stream, evaluations, checkpoints, metrics.
+public final class Trainer<Model: TrainableModel> {
+    public let model: Model
+    /// The model's, in the order of its parameters.
+    let tensors: [ParameterTensor]
     public internal(set) var state: TrainingState
     let optimizer: Optimizer
     private let schedule: Schedule
-    private let gradients: [Gradients]
+    private let gradients: [Model.Accumulator]
     let batch: ModelBatch
     let losses: Tensor
     /// For tests.
@@ -53,29 +63,23 @@ public final class Trainer {
     var gradient: Tensor { gradients[0].flat }
 
     /// - Parameters:
-    ///   - rows, length: the largest micro-batch.
-    ///   - recompute: what the backward pass computes anew; no result depends on it.
+    ///   - model: made for training, in the precision of the state's recipe.
     ///   - state: where the run stands; parameters and moments are loaded or initialized afterwards.
-    public init(
-        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, recompute: Recompute = .none,
-        state: TrainingState
-    ) {
+    public init(_ model: Model, state: TrainingState) {
+        self.model = model
         self.state = state
         let recipe = state.recipe
-        model = Transformer(
-            configuration: configuration, engine: engine, rows: rows, length: length, training: true,
-            precision: recipe.precision, recompute: recompute)
-        let layout = model.layout
-        optimizer = Optimizer(groups: recipe.groups(layout, configuration), settings: recipe.settings)
-        policy = FreezePolicy(recipe.freezes, layout)
+        tensors = model.configuration.tensors
+        optimizer = Optimizer(groups: recipe.groups(model.configuration), settings: recipe.settings)
+        policy = FreezePolicy(recipe.freezes, tensors)
         policyChanges = policy.changes
         frozen = policy.frozen(at: max(state.step, 1))
         optimizer.freeze(frozen)
         schedule = recipe.schedule
-        average = recipe.averageDecay.map { _ in Tensor(zeroed: layout.count) }
-        gradients = (0..<recipe.lanes).map { _ in Gradients(configuration, layout: layout) }
-        batch = ModelBatch(capacity: rows * length)
-        losses = Tensor(zeroed: rows * length)
+        average = recipe.averageDecay.map { _ in Tensor(zeroed: model.parameters.count) }
+        gradients = (0..<recipe.lanes).map { _ in model.makeAccumulator() }
+        batch = ModelBatch(capacity: model.capacity)
+        losses = Tensor(zeroed: model.capacity)
         for lane in gradients { lane.freeze(frozen) }
     }
 
@@ -116,14 +120,15 @@ public final class Trainer {
                 try fill(tokens, rows: row..<stop, weight: count > 0 ? Float(1 / Double(count)) : 0)
                 let losses = losses.slice(0, (stop - row) * tokens.length)
                 guard
-                    model.accumulate(batch, into: gradients[lane], losses: losses, isInterrupted: isInterrupted)
+                    model.forwardBackward(
+                        batch, into: gradients[lane], losses: losses, isInterrupted: isInterrupted)
                 else { return nil }
-                sum = Trainer.add(losses, to: sum)
+                sum = Evaluation.add(losses, to: sum)
                 row = stop
             }
         }
         for lane in gradients { lane.finish(engine) }
-        Gradients.reduce(gradients, engine)
+        Model.Accumulator.reduce(gradients, engine)
         willChange()
         // Only now: a step that is given up must leave the moments of those that it would have frozen.
         optimizer.freeze(frozen)
@@ -171,12 +176,20 @@ public final class Trainer {
     func fill(_ tokens: TokenBatch, rows: Range<Int>, weight: Float) throws(Fault) {
         try batch.fill(tokens, rows: rows, weight: weight, vocabularySize: model.configuration.vocabularySize)
     }
+}
 
-    /// Adds float losses in double, in order of position, so that the sum does not depend on how rows were split.
-    static func add(_ losses: Tensor, to sum: Double) -> Double {
-        var sum = sum
-        for index in 0..<losses.count { sum += Double(losses[index]) }
-        return sum
+extension Trainer where Model == Transformer {
+    /// - Parameters:
+    ///   - rows, length: the largest micro-batch.
+    ///   - recompute: what the backward pass computes anew; no result depends on it.
+    ///   - state: as of `init(_:state:)`.
+    public convenience init(
+        configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, recompute: Recompute = .none,
+        state: TrainingState
+    ) {
+        let shape = TrainingShape(
+            rows: rows, length: length, precision: state.recipe.precision, recompute: recompute)
+        self.init(Transformer(configuration, engine: engine, shape: shape), state: state)
     }
 }
 

@@ -12,22 +12,23 @@ extension TrainingRecipe {
             muonScale: muonScale, weightDecay: weightDecay, clip: clip)
     }
 
-    /// A group for each tensor of the layout, in its order.
-    func groups(_ layout: ParameterLayout, _ configuration: ModelConfiguration) -> [ParameterGroup] {
-        let alwaysFrozen = FreezePolicy(freezes, layout).alwaysFrozen
-        return layout.tensors.enumerated().map { index, tensor in
+    /// A group for each tensor of the model, in its order.
+    func groups(_ model: some ModelDescription) -> [ParameterGroup] {
+        let tensors = model.tensors
+        let alwaysFrozen = FreezePolicy(freezes, tensors).alwaysFrozen
+        return tensors.enumerated().map { index, tensor in
             let isMatrix = tensor.layer != nil && tensor.shape.count == 2
             return ParameterGroup(
                 offset: tensor.offset, count: tensor.count, decays: rules.decays(tensor), rate: rules.rate(tensor),
                 matrix: isMatrix
                     ? .init(
-                        rows: tensor.shape[0], columns: tensor.shape[1], isInputMajor: configuration.isInputMajor)
+                        rows: tensor.shape[0], columns: tensor.shape[1], isInputMajor: model.isInputMajor)
                     : nil, isTrained: !alwaysFrozen[index])
         }
     }
 
     /// Bytes that the optimizer of a model will hold.
-    func optimizerBytes(_ configuration: ModelConfiguration) -> Int {
-        Optimizer.bytes(groups: groups(ParameterLayout(configuration), configuration), settings: settings)
+    func optimizerBytes(_ model: some ModelDescription) -> Int {
+        Optimizer.bytes(groups: groups(model), settings: settings)
     }
 }

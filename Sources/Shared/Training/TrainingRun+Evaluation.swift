@@ -6,7 +6,7 @@ internal import Checkpoints
 internal import Metrics
 
 extension TrainingRun {
-    func isEvaluationDue(_ trainer: Trainer) -> Bool {
+    func isEvaluationDue(_ trainer: Trainer<Model>) -> Bool {
         options.validation != nil && options.evaluateEvery > 0 && trainer.state.step > 0
             && trainer.state.step % options.evaluateEvery == 0
     }
@@ -14,7 +14,7 @@ extension TrainingRun {
     /// - Parameter isPeriodic: only evaluations at fixed steps count, for `best` and for stopping: where a run was cut must
     ///   not show.
     /// - Returns: false when interrupted.
-    func evaluate(_ session: TrainingSession, isPeriodic: Bool = true) throws -> Bool {
+    func evaluate(_ session: TrainingSession<Model>, isPeriodic: Bool = true) throws -> Bool {
         guard let path = options.validation else { return true }
         let (trainer, clock) = (session.trainer, session.clock)
         let step = trainer.state.step

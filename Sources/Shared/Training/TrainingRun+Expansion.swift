@@ -22,7 +22,10 @@ extension TrainingRun {
         try directory.save(step: state.step) { records = try expansion.write($0) }
         let checkpoint = try Checkpoint(place)
         state = try TrainingState(json: checkpoint.state(), name: name)
-        goOn(from: checkpoint, as: expansion.configuration)
+        guard let configuration = expansion.configuration as? Model.Description else {
+            preconditionFailure("an expansion of a model that is no transformer was planned")
+        }
+        goOn(from: checkpoint, as: configuration)
         for record in records { report(.expanded(record)) }
     }
 }

@@ -14,14 +14,14 @@ extension TrainingRun {
     func mayBeGood(_ step: Int) -> Bool { !state.guardState.rollsBack || step == 0 || isSaveDue(step) }
 
     /// Refuses parameters to begin from that are damaged.
-    func requireSoundness(_ session: TrainingSession) throws {
+    func requireSoundness(_ session: TrainingSession<Model>) throws {
         guard let name = session.trainer.nonfiniteTensor else { return }
         let path = origin?.path.string ?? directory.path.string
         throw Halt(stop: "failed", fault: .badData(path, "tensor \(quoted(name)) has elements that are not finite"))
     }
 
     /// A step was not applied.
-    func raiseGuard(_ session: TrainingSession, _ step: StepReport, _ skipped: SkippedStep) throws {
+    func raiseGuard(_ session: TrainingSession<Model>, _ step: StepReport, _ skipped: SkippedStep) throws {
         report(.skippedStep(step: step.step, batch: step.batch, skipped))
         try session.metrics.append(session.clock.record(skipped, batch: step.batch, session.trainer.state))
         let skips = session.trainer.state.guardState.consecutive
@@ -49,7 +49,7 @@ extension TrainingRun {
     }
 
     /// An evaluation's loss is not finite: which module was the first to put out something that is not?
-    func raiseGuard(_ session: TrainingSession, evaluationOn path: String, _ result: Evaluation) throws {
+    func raiseGuard(_ session: TrainingSession<Model>, evaluationOn path: String, _ result: Evaluation) throws {
         let trainer = session.trainer
         var name = trainer.nonfiniteParameter
         if name == nil {
@@ -68,7 +68,7 @@ extension TrainingRun {
     }
 
     /// Goes on with parameters and moments of `last-good`, if the run may and it can help.
-    private func rollBack(_ session: TrainingSession, _ step: StepReport) throws -> Bool {
+    private func rollBack(_ session: TrainingSession<Model>, _ step: StepReport) throws -> Bool {
         let trainer = session.trainer
         // Which checkpoint is the last good one may be decided by what is still being written.
         try settleAll(session)

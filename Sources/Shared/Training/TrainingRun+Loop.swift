@@ -17,7 +17,7 @@ struct Halt: Error {
 
 extension TrainingRun {
     /// Runs the loop, saves what a fatal error leaves, records how the run ended and tells `on-stop`.
-    func conclude(_ session: TrainingSession, _ body: () throws -> TrainingOutcome?) throws -> TrainingOutcome? {
+    func conclude(_ session: TrainingSession<Model>, _ body: () throws -> TrainingOutcome?) throws -> TrainingOutcome? {
         do {
             let outcome = try body()
             try settleAll(session)
@@ -41,7 +41,7 @@ extension TrainingRun {
 
     /// Saves what was applied before a fatal error, unless it was saving that failed or the parameters are damaged.
     /// - Returns: the error to end with.
-    private func failSafe(_ session: TrainingSession, _ error: any Error) -> any Error {
+    private func failSafe(_ session: TrainingSession<Model>, _ error: any Error) -> any Error {
         let trainer = session.trainer
         if session.isSaving || trainer.nonfiniteTensor != nil { return error }
         do {
@@ -54,14 +54,14 @@ extension TrainingRun {
             hint: "step \(trainer.state.step) is saved; train-step --resume goes on from there")
     }
 
-    private func interrupted(_ session: TrainingSession) throws -> TrainingOutcome {
+    private func interrupted(_ session: TrainingSession<Model>) throws -> TrainingOutcome {
         try session.metrics.synchronize()
         try checkpoint(session)
         return .interrupted
     }
 
     /// - Returns: nil when the model is to be made larger.
-    func loop(_ session: TrainingSession) throws -> TrainingOutcome? {
+    func loop(_ session: TrainingSession<Model>) throws -> TrainingOutcome? {
         let (trainer, metrics, clock) = (session.trainer, session.metrics, session.clock)
         // An interruption may have cut the evaluation that was due where the run stopped.
         if isResumed, isEvaluationDue(trainer) {
@@ -116,7 +116,7 @@ extension TrainingRun {
     }
 
     /// Ends the run when its evaluations ask for it.
-    private func stopEarly(_ session: TrainingSession) throws -> TrainingOutcome? {
+    private func stopEarly(_ session: TrainingSession<Model>) throws -> TrainingOutcome? {
         guard let stopping = session.trainer.state.stopping, stopping.reason != nil else { return nil }
         session.trainer.state.status = .stopped
         try session.metrics.synchronize()
@@ -126,7 +126,7 @@ extension TrainingRun {
 
     /// The last evaluation, unless the one just made was it, and the last checkpoint.
     /// - Returns: false when interrupted: the evaluation is owed, and nothing was saved.
-    private func finish(_ session: TrainingSession) throws -> Bool {
+    private func finish(_ session: TrainingSession<Model>) throws -> Bool {
         let trainer = session.trainer
         if options.validation != nil && !isEvaluationDue(trainer) {
             if try !evaluate(session, isPeriodic: false) { return false }

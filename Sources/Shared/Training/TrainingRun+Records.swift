@@ -13,7 +13,7 @@ extension TrainingRun {
     ///   - isSound: whether the caller has looked at every tensor already.
     ///   - inBackground, isOnlyBest: as of `save`.
     func checkpoint(
-        _ session: TrainingSession, isSound: Bool = false, inBackground: Bool = false, isOnlyBest: Bool = false
+        _ session: TrainingSession<Model>, isSound: Bool = false, inBackground: Bool = false, isOnlyBest: Bool = false
     ) throws {
         let trainer = session.trainer
         if !isSound, let name = trainer.nonfiniteTensor {
@@ -38,13 +38,13 @@ extension TrainingRun {
     }
 
     /// Waits for what is being saved, and records it.
-    func settleAll(_ session: TrainingSession) throws {
+    func settleAll(_ session: TrainingSession<Model>) throws {
         try session.saving { try finishSaving() }
         try settle(session)
     }
 
     /// Records the checkpoints that were published since the last call, and tells `on-checkpoint`.
-    func settle(_ session: TrainingSession) throws {
+    func settle(_ session: TrainingSession<Model>) throws {
         try session.saving { try deliverSaved() }
         while !published.isEmpty {
             let step = published.removeFirst()
@@ -66,7 +66,7 @@ extension TrainingRun {
     }
 
     /// Memory and processor time, every ten seconds and at the end.
-    func recordSystem(_ session: TrainingSession, isLast: Bool = false) throws {
+    func recordSystem(_ session: TrainingSession<Model>, isLast: Bool = false) throws {
         guard session.clock.isSystemRecordDue || isLast else { return }
         var record = MetricsRecord(step: session.trainer.state.step)
         record.set("tokens", session.trainer.state.tokens)
@@ -76,7 +76,7 @@ extension TrainingRun {
         try session.metrics.append(session.clock.timed(record))
     }
 
-    func stop(_ session: TrainingSession, _ outcome: TrainingOutcome) {
+    func stop(_ session: TrainingSession<Model>, _ outcome: TrainingOutcome) {
         switch outcome {
         case .complete: stop(session, "complete", nil)
         case .exhausted: stop(session, "exhausted", nil)
@@ -86,7 +86,7 @@ extension TrainingRun {
     }
 
     /// Records the end and tells `on-stop`. What goes wrong with that cannot make the end another.
-    func stop(_ session: TrainingSession, _ stop: String, _ reason: String?) {
+    func stop(_ session: TrainingSession<Model>, _ stop: String, _ reason: String?) {
         var record = MetricsRecord(step: session.trainer.state.step)
         record.set("tokens", session.trainer.state.tokens)
         record.set("stop", stop)
@@ -97,7 +97,7 @@ extension TrainingRun {
     }
 
     /// Tells a hook. Its failure is said and recorded, and changes nothing.
-    func runHook(_ event: TrainingHooks.Event, _ record: MetricsRecord, _ session: TrainingSession) throws {
+    func runHook(_ event: TrainingHooks.Event, _ record: MetricsRecord, _ session: TrainingSession<Model>) throws {
         guard let command = options.hooks.commands[event] else { return }
         let wasInterrupted = session.isInterrupted()
         var timeout = options.hooks.timeout

@@ -23,15 +23,15 @@ extension TrainingRun {
     /// - Parameters:
     ///   - inBackground: returns when the saving has begun; `deliverSaved` tells when it is done, or throws.
     ///   - isOnlyBest: the checkpoint goes when it is the best no more.
-    func save(_ trainer: Trainer, inBackground: Bool = false, isOnlyBest: Bool = false) throws {
+    func save(_ trainer: Trainer<Model>, inBackground: Bool = false, isOnlyBest: Bool = false) throws {
         state = trainer.state
         let step = state.step
         let wanted = LastSave(state: state, isBest: state.best?.step == step, isProven: provenStep == step)
         if lastSave != wanted {
             try finishSaving()
             let content = content(of: trainer)
-            saving.enqueue(reads: true) { [keeper] didRead in
-                try keeper.save(
+            saving.enqueue(reads: true) { [store] didRead in
+                try store.save(
                     content, step: step, isBest: wanted.isBest, isProven: wanted.isProven, isOnlyBest: isOnlyBest,
                     didRead: didRead)
             }
@@ -45,7 +45,7 @@ extension TrainingRun {
     func promoteUnproven() throws {
         guard let step = unprovenStep else { return }
         unprovenStep = nil
-        saving.enqueue { [keeper] _ in try keeper.promote(step) }
+        saving.enqueue { [store] _ in try store.promote(step) }
     }
 
     /// Waits for everything that was begun, and tells of it.
@@ -68,21 +68,21 @@ extension TrainingRun {
     }
 
     private func tellSaved() {
-        for saved in keeper.takeSaved() {
+        for saved in store.takeSaved() {
             if savedStep != saved.step { report(.saved(step: saved.step, saved.path)) }
             savedStep = saved.step
             if let tensor = saved.nonFinite { report(.notFinite(step: saved.step, tensor: tensor)) }
         }
     }
 
-    private func content(of trainer: Trainer) -> CheckpointContent {
+    private func content(of trainer: Trainer<Model>) -> CheckpointContent {
         var content = trainer.content
         if let (name, bytes) = tokenizer { content.add(bytes, as: name) }
         return content
     }
 
     /// What a run leaves that has read nothing: its parameters at step 0.
-    func saveInitial(_ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription) throws {
+    func saveInitial(_ describe: Describe) throws {
         let trainer = try plannedTrainer(rows: 1, length: 1)
         try begin(trainer)
         try describe(nil, configuration, state).write(run: directory.path)
@@ -91,7 +91,7 @@ extension TrainingRun {
 
     /// Ties a trainer, whose parameters are there, to the saving: room for one checkpoint, no update while it is read, no
     /// promotion of one that was resumed from and holds what is not finite.
-    func prepareSaving(_ trainer: Trainer) throws {
+    func prepareSaving(_ trainer: Trainer<Model>) throws {
         let content = content(of: trainer)
         try FileSystem.requireSpace(content.byteCount, for: directory.path(of: state.step))
         trainer.willChange = { [saving] in saving.waitUntilRead() }

@@ -9,7 +9,7 @@ internal import SystemPackage
 
 extension TrainingRun {
     /// Plans and makes the trainer for a stream, and loads what it goes on from.
-    func makeTrainer(_ head: StreamHead) throws -> Trainer {
+    func makeTrainer(_ head: StreamHead) throws -> Trainer<Model> {
         var length = head.length
         var batches = BatchPrefetcher.bytes(head)
         if let path = options.validation {
@@ -38,20 +38,23 @@ extension TrainingRun {
 
     /// A trainer, if it fits into memory; the plan is told first.
     /// - Parameter batches: bytes that the batches of its streams will take.
-    func plannedTrainer(rows: Int, length: Int, batches: Int = 0) throws(Fault) -> Trainer {
-        try state.recipe.rules.check(ParameterLayout(configuration))
-        try FreezePolicy.check(state.recipe.freezes, ParameterLayout(configuration), steps: state.steps)
+    func plannedTrainer(rows: Int, length: Int, batches: Int = 0) throws(Fault) -> Trainer<Model> {
+        try state.recipe.rules.check(configuration.tensors)
+        try FreezePolicy.check(state.recipe.freezes, configuration.tensors, steps: state.steps)
         if options.evaluatesAverage && state.recipe.averageDecay == nil {
             throw Fault(.usage, "--eval-ema needs --ema: the run keeps no average")
         }
         // Code, libraries, the tokenizer's file: what is there before the model is.
         let process = Host.residentBytes
+        func shape(_ recompute: Recompute) -> TrainingShape {
+            TrainingShape(rows: rows, length: length, precision: state.recipe.precision, recompute: recompute)
+        }
         func planned(_ recompute: Recompute) -> MemoryPlan {
-            var plan = Transformer.plan(
-                configuration, engine: engine, rows: rows, length: length, training: true, recompute: recompute,
-                lanes: state.recipe.lanes, moments: state.recipe.optimizerBytes(configuration))
+            var plan = Model.plan(
+                configuration, engine: engine, shape: shape(recompute), lanes: state.recipe.lanes,
+                moments: state.recipe.optimizerBytes(configuration))
             if state.recipe.averageDecay != nil {
-                plan.add("moving average", bytes: 4 * ParameterLayout(configuration).count)
+                plan.add("moving average", bytes: 4 * configuration.parameterCount)
             }
             plan.add("batches", bytes: batches)
             plan.add("process", bytes: process)
@@ -62,9 +65,7 @@ extension TrainingRun {
         report(.planned(plan, savings: savings.filter { $0.1 > 0 }))
         try plan.require(name: directory.path.string)
         if let origin { try configuration.require(tensorsOf: origin) }
-        let trainer = Trainer(
-            configuration: configuration, engine: engine, rows: rows, length: length, recompute: options.recompute,
-            state: state)
+        let trainer = Trainer(Model(configuration, engine: engine, shape: shape(options.recompute)), state: state)
         trainer.evaluatesAverage = options.evaluatesAverage
         return trainer
     }

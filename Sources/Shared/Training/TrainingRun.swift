@@ -45,19 +45,31 @@ public enum TrainingEvent {
     case hookFailed(TrainingHooks.Event, String)
 }
 
-/// One run in one directory. Holds the directory's lock while it lives.
-public final class TrainingRun {
+/// One run in one directory: what `train-step` does, for any model. Holds the directory's lock while it lives.
+///
+/// ```swift
+/// let run = try TrainingRun(
+///     new: "run", of: MyModel.self, configuration: configuration, state: state, options: options,
+///     engine: Engine()) { event in print(event) }
+/// let outcome = try run.train(on: DatasetBatches(source, recipe: packing, rows: 16))
+/// ```
+public final class TrainingRun<Model: TrainableModel> {
+    /// Makes run.json from what is known: the stream's head, once there is one, the model, where the run stands.
+    public typealias Describe = (StreamHead?, Model.Description, TrainingState) -> RunDescription
+
     public let directory: RunDirectory
     public internal(set) var state: TrainingState
-    private(set) var configuration: ModelConfiguration
+    private(set) var configuration: Model.Description
     let engine: Engine
     let options: TrainingOptions
     /// Parameters to begin from: the run's own checkpoint, or another model's.
     private(set) var origin: Checkpoint?
     private(set) var isResumed: Bool
     /// For tests: given the trainer before its first step.
-    package var willTrain: ((Trainer) -> Void)?
+    package var willTrain: ((Trainer<Model>) -> Void)?
     private let listener: (TrainingEvent) -> Void
+    /// Who gets every record beside metrics.jsonl. What one throws ends the run.
+    public var sinks: [any MetricsSink] = []
     /// Checkpoints that were published and not recorded yet; and how long the loop stood still for the last one.
     var published: [Int] = []
     var lastSaving: (step: Int, seconds: Double)?
@@ -68,21 +80,25 @@ public final class TrainingRun {
     /// What was asked to be saved last, done or under way.
     var lastSave: LastSave?
     let saving: SavingThread
-    let keeper: CheckpointKeeper
+    let store: CheckpointStore
     /// Name and content of the tokenizer file that every checkpoint carries.
     let tokenizer: (name: String, bytes: [UInt8])?
 
     /// A new run.
-    /// - Parameter origin: a checkpoint whose parameters to begin from; nil = random ones.
+    /// - Parameters:
+    ///   - model: of which kind.
+    ///   - origin: a checkpoint whose parameters to begin from; nil = random ones.
+    ///   - report: told what happens, on the thread that trains.
     /// - Throws: `Fault` when the directory has a run already.
     public init(
-        new path: FilePath, configuration: ModelConfiguration, origin: Checkpoint? = nil, state: TrainingState,
+        new path: FilePath, of model: Model.Type, configuration: Model.Description, origin: Checkpoint? = nil,
+        state: TrainingState,
         options: TrainingOptions, engine: Engine, report: @escaping (TrainingEvent) -> Void = { _ in }
     ) throws(Fault) {
         try PlannedExpansion.require(state.plannedExpansions, of: configuration)
         directory = try RunDirectory(path, access: .write)
         saving = try SavingThread()
-        keeper = CheckpointKeeper(directory, keepLast: options.keep, keepEvery: options.keepEvery)
+        store = CheckpointStore(directory, keepLast: options.keep, keepEvery: options.keepEvery)
         guard try directory.steps().isEmpty else {
             throw Fault(
                 .usage, "\(quoted(path.string)) has a run already",
@@ -108,10 +124,13 @@ public final class TrainingRun {
     }
 
     /// A run that goes on from its latest valid checkpoint.
-    /// - Parameter adjust: may change the steps to go to.
+    /// - Parameters:
+    ///   - model: of which kind; the checkpoint must be of it.
+    ///   - adjust: may change the steps to go to.
+    ///   - report: told what happens, on the thread that trains.
     /// - Throws: `Fault` when the directory has no run, or none of its checkpoints is valid.
     public init(
-        resuming path: FilePath, options: TrainingOptions, engine: Engine,
+        resuming path: FilePath, of model: Model.Type, options: TrainingOptions, engine: Engine,
         adjust: (inout TrainingState) throws(Fault) -> Void = { _ in },
         report: @escaping (TrainingEvent) -> Void = { _ in }
     ) throws(Fault) {
@@ -128,7 +147,7 @@ public final class TrainingRun {
         }
         directory = try RunDirectory(path, access: .write)
         saving = try SavingThread()
-        keeper = CheckpointKeeper(directory, keepLast: options.keep, keepEvery: options.keepEvery)
+        store = CheckpointStore(directory, keepLast: options.keep, keepEvery: options.keepEvery)
         guard let found = try directory.latestValid() else {
             throw Fault(
                 .noInput, "no checkpoint in \(quoted(path.string))",
@@ -139,7 +158,7 @@ public final class TrainingRun {
             report(.fellBack(step: found.step, isLastGood: directory.step(of: .lastGood) == found.step))
         }
         let name = found.checkpoint.path.string
-        configuration = try ModelConfiguration(json: found.checkpoint.configuration(), name: name + "/config.json")
+        configuration = try Model.Description(json: found.checkpoint.configuration(), name: name + "/config.json")
         state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
         try adjust(&state)
         try PlannedExpansion.require(state.plannedExpansions, of: configuration)
@@ -160,18 +179,17 @@ public final class TrainingRun {
         listener(event)
     }
 
-    /// Trains on a batch stream until the last step, the stream's end or an interruption.
+    /// Trains until the last step, the source's end or an interruption.
     /// - Parameters:
     ///   - isInterrupted: asked often; when it says yes, the run saves and returns.
-    ///   - describe: makes run.json once the data are known.
+    ///   - describe: nil: model and recipe.
     /// - Throws: `Fault` for a broken stream (what was applied is saved first), a full disk, and the like.
     public func train(
-        on source: any ByteSource & Sendable, isInterrupted: @escaping () -> Bool = { false },
-        describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
+        on source: any BatchSource, isInterrupted: @escaping () -> Bool = { false }, describe: Describe? = nil
     ) throws -> TrainingOutcome {
         let outcome: TrainingOutcome
         do {
-            outcome = try trainToEnd(on: source, isInterrupted, describe)
+            outcome = try trainToEnd(on: source, isInterrupted, describe ?? plainDescription)
         } catch {
             // What is being saved is finished first; that it fails too would only hide why the run ended.
             try? finishSaving()
@@ -182,8 +200,7 @@ public final class TrainingRun {
     }
 
     private func trainToEnd(
-        on source: any ByteSource & Sendable, _ isInterrupted: @escaping () -> Bool,
-        _ describe: (StreamHead?, ModelConfiguration, TrainingState) -> RunDescription
+        on source: any BatchSource, _ isInterrupted: @escaping () -> Bool, _ describe: Describe
     ) throws -> TrainingOutcome {
         if state.status == .stopped, let stopping = state.stopping { return .stopped(stopping.explanation) }
         // A kill or a signal during the last evaluation leaves the last step saved but not complete: that is done again.
@@ -207,12 +224,13 @@ public final class TrainingRun {
             throw Fault.badData(source.name, "expected a batch stream")
         }
         try accept(head, name: source.name)
-        var instruments: (clock: TrainingClock, metrics: MetricsWriter)?
+        var instruments: (clock: TrainingClock, metrics: MetricsRelay)?
         // A trainer lives until the model is made larger: there is memory for one.
         func stretch() throws -> TrainingOutcome? {
             let trainer = try makeTrainer(head)
             if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
-            let (clock, metrics) = try instruments ?? (prepareMetrics(), MetricsWriter(run: directory.path))
+            let (clock, metrics) =
+                try instruments ?? (prepareMetrics(), MetricsRelay([MetricsWriter(run: directory.path)] + sinks))
             instruments = (clock, metrics)
             try describe(head, configuration, state).write(run: directory.path)
             willTrain?(trainer)
@@ -234,9 +252,17 @@ public final class TrainingRun {
     }
 
     /// As a run that is resumed from `checkpoint`.
-    func goOn(from checkpoint: Checkpoint, as configuration: ModelConfiguration) {
+    func goOn(from checkpoint: Checkpoint, as configuration: Model.Description) {
         (origin, self.configuration, isResumed) = (checkpoint, configuration, true)
         lastSave = nil
+    }
+
+    private func plainDescription(
+        _ head: StreamHead?, _ configuration: Model.Description, _ state: TrainingState
+    ) -> RunDescription {
+        RunDescription(
+            datasetDigest: head?.dataset.description,
+            config: ["model": configuration.json, "recipe": state.recipe.json], options: options.json)
     }
 
     func wait(for stream: BatchPrefetcher, _ isInterrupted: () -> Bool) -> BatchPrefetcher.Item? {
@@ -247,7 +273,7 @@ public final class TrainingRun {
     }
 
     /// Loads what the run goes on from, or makes the first parameters.
-    func begin(_ trainer: Trainer) throws {
+    func begin(_ trainer: Trainer<Model>) throws {
         if isResumed, let origin {
             try trainer.load(origin)
         } else if let origin {
@@ -264,5 +290,27 @@ public final class TrainingRun {
         guard isResumed else { return TrainingClock(secondsBefore: 0) }
         _ = try MetricsWriter.truncate(run: directory.path, afterStep: state.step)
         return TrainingClock(secondsBefore: try TrainingClock.lastSeconds(run: directory.path))
+    }
+}
+
+extension TrainingRun where Model == Transformer {
+    /// A new run of a transformer; others as of `init(new:of:configuration:)`.
+    public convenience init(
+        new path: FilePath, configuration: ModelConfiguration, origin: Checkpoint? = nil, state: TrainingState,
+        options: TrainingOptions, engine: Engine, report: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws(Fault) {
+        try self.init(
+            new: path, of: Transformer.self, configuration: configuration, origin: origin, state: state,
+            options: options, engine: engine, report: report)
+    }
+
+    /// A run of a transformer that goes on; others as of `init(resuming:of:options:)`.
+    public convenience init(
+        resuming path: FilePath, options: TrainingOptions, engine: Engine,
+        adjust: (inout TrainingState) throws(Fault) -> Void = { _ in },
+        report: @escaping (TrainingEvent) -> Void = { _ in }
+    ) throws(Fault) {
+        try self.init(
+            resuming: path, of: Transformer.self, options: options, engine: engine, adjust: adjust, report: report)
     }
 }

@@ -2,14 +2,15 @@
 
 internal import Batches
 internal import Metrics
+internal import Models
 
 /// The trainer at work, and what it reads and writes.
-final class TrainingSession {
-    let trainer: Trainer
+final class TrainingSession<Model: TrainableModel> {
+    let trainer: Trainer<Model>
     let stream: BatchPrefetcher
     /// The stream's, for messages.
     let name: String
-    let metrics: MetricsWriter
+    let metrics: MetricsRelay
     let clock: TrainingClock
     let isInterrupted: () -> Bool
     /// Whether a checkpoint is being saved, or could not be: then saving is no remedy.
@@ -19,7 +20,7 @@ final class TrainingSession {
     var savedState: TrainingState?
 
     init(
-        trainer: Trainer, stream: BatchPrefetcher, name: String, metrics: MetricsWriter, clock: TrainingClock,
+        trainer: Trainer<Model>, stream: BatchPrefetcher, name: String, metrics: MetricsRelay, clock: TrainingClock,
         isInterrupted: @escaping () -> Bool
     ) {
         self.trainer = trainer

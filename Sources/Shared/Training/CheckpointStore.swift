@@ -1,18 +1,28 @@
 // What becomes of the checkpoints of one process: which are good, which are there only for having been the best, which have
-// to go. `SavingThread` calls it, one call after the other.
+// to go.
 
 internal import Bytes
-internal import Checkpoints
+public import Checkpoints
 private import Synchronization
-internal import SystemPackage
+public import SystemPackage
 
-final class CheckpointKeeper: Sendable {
+/// Saves checkpoints into a run's directory, moves its links and keeps what is to be kept. `TrainingRun` has one; whoever
+/// trains in a loop of their own makes one.
+///
+/// ```swift
+/// let store = CheckpointStore(try RunDirectory("run", access: .write), keepLast: 2)
+/// if let found = try store.directory.latestValid() { try trainer.load(found.checkpoint) }
+/// try store.save(trainer.content, step: trainer.state.step)
+/// ```
+///
+/// One call after the other, though from any thread.
+public final class CheckpointStore: Sendable {
     /// A checkpoint that is on the disk, links and all.
-    struct Saved: Sendable {
-        let step: Int
-        let path: FilePath
+    public struct Saved: Sendable {
+        public let step: Int
+        public let path: FilePath
         /// A tensor with a value that is infinite or not a number, if there is one.
-        let nonFinite: String?
+        public let nonFinite: String?
     }
 
     private struct State {
@@ -23,7 +33,7 @@ final class CheckpointKeeper: Sendable {
         var saved: [Saved] = []
     }
 
-    private let directory: RunDirectory
+    public let directory: RunDirectory
     private let keepLast: Int
     private let keepEvery: Int
     private let state = Mutex(State())
@@ -31,28 +41,30 @@ final class CheckpointKeeper: Sendable {
     /// - Parameters:
     ///   - keepLast: newest checkpoints that stay; 0 = all, or with `keepEvery` one.
     ///   - keepEvery: those whose step is a multiple of it stay too; 0 = none.
-    init(_ directory: RunDirectory, keepLast: Int, keepEvery: Int) {
+    public init(_ directory: RunDirectory, keepLast: Int = 0, keepEvery: Int = 0) {
         self.directory = directory
         self.keepLast = keepLast == 0 && keepEvery > 0 ? 1 : keepLast
         self.keepEvery = keepEvery
     }
 
     /// What has become durable since the last call, oldest first.
-    func takeSaved() -> [Saved] {
+    public func takeSaved() -> [Saved] {
         state.withLock { state in
             defer { state.saved = [] }
             return state.saved
         }
     }
 
-    /// Writes a checkpoint and moves its links; `last-good` only if every value is finite.
+    /// Writes a checkpoint, publishes it in one rename and moves the links; `last-good` only if every value is finite.
     /// - Parameters:
+    ///   - isBest: `best` is to point at it.
     ///   - isProven: a finite loss was computed with its parameters.
     ///   - isOnlyBest: it goes when it is the best no more.
-    ///   - didRead: called when the tensors have been read.
-    func save(
-        _ content: CheckpointContent, step: Int, isBest: Bool, isProven: Bool, isOnlyBest: Bool,
-        didRead: () -> Void
+    ///   - didRead: called when the tensors have been read and may change again.
+    /// - Throws: `Fault` naming the file; no link has moved then.
+    public func save(
+        _ content: CheckpointContent, step: Int, isBest: Bool = false, isProven: Bool = false,
+        isOnlyBest: Bool = false, didRead: () -> Void = {}
     ) throws {
         var nonFinite: String?
         let path = try directory.save(
@@ -71,7 +83,7 @@ final class CheckpointKeeper: Sendable {
     }
 
     /// A finite loss was computed with the parameters of a step that is saved: it is good, if all of it is finite.
-    func promote(_ step: Int) throws {
+    public func promote(_ step: Int) throws {
         if state.withLock({ $0.badStep == step }) { return }
         try directory.point(.lastGood, at: step)
         try removeOld()

@@ -1,0 +1,55 @@
+// The transformer as training sees it.
+
+public import Kernels
+
+extension ModelConfiguration: ModelDescription {
+    public var tensors: [ParameterTensor] { ParameterLayout(self).tensors }
+
+    /// The whole model's name of a tensor (`transformer.wte.weight`), or the bare one under which files of the model
+    /// without its head have it (`wte.weight`, as the first GPT-2 files do).
+    public func storedNames(of tensor: ParameterTensor) -> [String] {
+        let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init)
+        return [tensor.name] + (tensor.name == "lm_head.weight" ? [] : bare.map { [$0] } ?? [])
+    }
+
+    /// What old files carry that is no parameter: rotary frequencies, GPT-2's causal masks, a copy of a tied head.
+    public func isBuffer(_ name: String) -> Bool {
+        name.hasSuffix("rotary_emb.inv_freq") || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
+            || (name == "lm_head.weight" && tiesEmbeddings)
+    }
+}
+
+extension Transformer: TrainableModel {
+    public convenience init(_ description: ModelConfiguration, engine: Engine, shape: TrainingShape) {
+        self.init(
+            configuration: description, engine: engine, rows: shape.rows, length: shape.length, training: true,
+            precision: shape.precision, recompute: shape.recompute)
+    }
+
+    public func makeAccumulator() -> Gradients { Gradients(configuration, layout: layout) }
+
+    public static func plan(
+        _ description: ModelConfiguration, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int
+    ) -> MemoryPlan {
+        plan(
+            description, engine: engine, rows: shape.rows, length: shape.length, training: true,
+            recompute: shape.recompute, lanes: lanes, moments: moments)
+    }
+
+    public static func activationBytes(_ description: ModelConfiguration, shape: TrainingShape) -> Int {
+        4
+            * Activations.count(
+                description, rows: shape.rows, length: shape.length, training: true, recompute: shape.recompute,
+                logitsFloats: logitsFloats(description))
+    }
+
+    public func watchStages(_ observer: @escaping (String, Tensor) -> Void, during body: () -> Void) {
+        let (before, family) = (tap, configuration.family)
+        tap = { stage, output in
+            before?(stage, output)
+            observer(stage.name(in: family), output)
+        }
+        defer { tap = before }
+        body()
+    }
+}
