@@ -55,18 +55,22 @@ public final class Transformer {
 
     /// What `init` allocates, and what its users add beside it: ids and losses of a micro-batch; in training gradients of
     /// each lane and what the optimizer keeps.
-    /// - Parameter moments: bytes that the optimizer holds; nil: two moments a parameter.
+    /// - Parameters:
+    ///   - moments: bytes that the optimizer holds; nil: two moments a parameter.
+    ///   - neverTrained: of each tensor of the layout, whether it is frozen in every step; nil: none is.
     /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
         _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        recompute: Recompute = .none, lanes: Int = 1, moments: Int? = nil, logitsFloats: Int? = nil
+        recompute: Recompute = .none, lanes: Int = 1, moments: Int? = nil, neverTrained: [Bool]? = nil,
+        logitsFloats: Int? = nil
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
         let logitsFloats = logitsFloats ?? Transformer.logitsFloats(configuration)
         var plan = MemoryPlan()
         plan.add("parameters", bytes: 4 * layout.count)
         if training {
-            plan.add("gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout))
+            plan.add(
+                "gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout, neverTrained: neverTrained))
             plan.add("moments", bytes: moments ?? 8 * layout.count)
         }
         plan.add("kernel workspace", bytes: engine.workspaceBytes)

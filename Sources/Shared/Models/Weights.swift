@@ -9,6 +9,8 @@ extension Transformer {
         let bias: Tensor?
         let inputs, outputs: Int
         let isInputMajor: Bool
+        /// Outputs that have no place in `weight`: gradients of what never learns.
+        var missing: [Range<Int>] = []
 
         var matrix: Matrix {
             isInputMajor
@@ -17,12 +19,14 @@ extension Transformer {
 
         /// The weights of some outputs.
         func matrix(_ range: Range<Int>) -> Matrix {
-            isInputMajor
-                ? Matrix(
+            if isInputMajor {
+                return Matrix(
                     weight.slice(range.lowerBound, weight.count - range.lowerBound), rows: inputs,
                     columns: range.count, stride: outputs)
-                : Matrix(
-                    weight.slice(range.lowerBound * inputs, range.count * inputs), rows: range.count, columns: inputs)
+            }
+            let start =
+                range.lowerBound - missing.reduce(0) { $0 + ($1.upperBound <= range.lowerBound ? $1.count : 0) }
+            return Matrix(weight.slice(start * inputs, range.count * inputs), rows: range.count, columns: inputs)
         }
     }
 
@@ -51,17 +55,42 @@ extension Transformer {
         let norm: Norm
         let head: Tensor
 
-        /// Cuts `flat` (parameters or gradients) as the layout says. `gather` stands for the embedding where the head, which
-        /// is tied to it, has its place in `flat`.
-        init(_ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, gather: Tensor? = nil) {
-            func cut(_ range: Range<Int>) -> Tensor { flat.slice(range.lowerBound, range.count) }
+        /// Cuts `flat` (parameters or gradients) as the layout says.
+        /// - Parameters:
+        ///   - places: where they lie when `flat` holds gradients; what has no place is empty.
+        ///   - gather: stands for the embedding where the head, which is tied to it, has its place in `flat`.
+        init(
+            _ flat: Tensor, _ layout: ParameterLayout, _ c: ModelConfiguration, places: GradientLayout? = nil,
+            gather: Tensor? = nil
+        ) {
+            func cut(_ range: Range<Int>) -> Tensor {
+                guard let places else { return flat.slice(range.lowerBound, range.count) }
+                let place = places.place(of: range) ?? 0..<0
+                return flat.slice(place.lowerBound, place.count)
+            }
             func norm(_ pair: ParameterLayout.Pair) -> Norm {
                 Norm(weight: cut(pair.weight), bias: pair.bias.map(cut))
             }
             func affine(_ pair: ParameterLayout.Pair, _ inputs: Int, _ outputs: Int) -> Affine {
-                Affine(
+                var affine = Affine(
                     weight: cut(pair.weight), bias: pair.bias.map(cut), inputs: inputs, outputs: outputs,
                     isInputMajor: c.isInputMajor)
+                guard let parts = places?.parts(of: pair.weight), parts != [pair.weight] else { return affine }
+                // Some of matrices side by side: what there is of them lies together.
+                let kept = parts.map { range in
+                    (range.lowerBound - pair.weight.lowerBound) / inputs..<(range.upperBound
+                        - pair.weight.lowerBound) / inputs
+                }
+                let first = parts.first.flatMap { places?.place(of: $0)?.lowerBound } ?? 0
+                affine = Affine(
+                    weight: flat.slice(first, parts.reduce(0) { $0 + $1.count }), bias: affine.bias, inputs: inputs,
+                    outputs: outputs, isInputMajor: c.isInputMajor)
+                var end = 0
+                for range in kept + [outputs..<outputs] {
+                    if range.lowerBound > end { affine.missing.append(end..<range.lowerBound) }
+                    end = range.upperBound
+                }
+                return affine
             }
             embedding = gather ?? cut(layout.embedding)
             positions = layout.positions.map(cut)

@@ -42,6 +42,11 @@ extension Trainer {
         }
     }
 
+    /// The last step's gradient of a tensor of the layout that was not frozen in it.
+    func gradient(of index: Int) -> Tensor {
+        gradient.slice(optimizer.groups[index].gradientOffset, optimizer.groups[index].count)
+    }
+
     /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
     public func write(_ writer: CheckpointWriter) throws { try content.write(writer) }
 
@@ -53,7 +58,7 @@ extension Trainer {
             tensors: model.layout.tensors.indices.filter { !optimizer.isFrozen[$0] }.map { index in
                 let tensor = model.layout.tensors[index]
                 return TensorSource(name: tensor.name, dtype: .f32, shape: tensor.shape) { emit in
-                    try self.gradient.slice(tensor.offset, tensor.count).withBytes(emit)
+                    try self.gradient(of: index).withBytes(emit)
                 }
             },
             metadata: [

@@ -73,7 +73,10 @@ public final class Trainer {
         optimizer.freeze(frozen)
         schedule = recipe.schedule
         average = recipe.averageDecay.map { _ in Tensor(zeroed: layout.count) }
-        gradients = (0..<recipe.lanes).map { _ in Gradients(configuration, layout: layout) }
+        let neverTrained = recipe.neverTrained(layout)
+        gradients = (0..<recipe.lanes).map { _ in
+            Gradients(configuration, layout: layout, neverTrained: neverTrained)
+        }
         batch = ModelBatch(capacity: rows * length)
         losses = Tensor(zeroed: rows * length)
         for lane in gradients { lane.freeze(frozen) }

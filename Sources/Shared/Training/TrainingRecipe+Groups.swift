@@ -14,7 +14,8 @@ extension TrainingRecipe {
 
     /// A group for each tensor of the layout, in its order.
     func groups(_ layout: ParameterLayout, _ configuration: ModelConfiguration) -> [ParameterGroup] {
-        let alwaysFrozen = FreezePolicy(freezes, layout).alwaysFrozen
+        let alwaysFrozen = neverTrained(layout)
+        let places = GradientLayout(layout, neverTrained: alwaysFrozen)
         return layout.tensors.enumerated().map { index, tensor in
             let isMatrix = tensor.layer != nil && tensor.shape.count == 2
             return ParameterGroup(
@@ -22,9 +23,12 @@ extension TrainingRecipe {
                 matrix: isMatrix
                     ? .init(
                         rows: tensor.shape[0], columns: tensor.shape[1], isInputMajor: configuration.isInputMajor)
-                    : nil, isTrained: !alwaysFrozen[index])
+                    : nil, isTrained: !alwaysFrozen[index], gradientOffset: places.offsets[index] ?? 0)
         }
     }
+
+    /// Whether each tensor of the layout is frozen in every step: it needs neither moments nor room for a gradient.
+    func neverTrained(_ layout: ParameterLayout) -> [Bool] { FreezePolicy(freezes, layout).alwaysFrozen }
 
     /// Bytes that the optimizer of a model will hold.
     func optimizerBytes(_ configuration: ModelConfiguration) -> Int {

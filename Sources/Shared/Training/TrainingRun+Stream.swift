@@ -49,7 +49,8 @@ extension TrainingRun {
         func planned(_ recompute: Recompute) -> MemoryPlan {
             var plan = Transformer.plan(
                 configuration, engine: engine, rows: rows, length: length, training: true, recompute: recompute,
-                lanes: state.recipe.lanes, moments: state.recipe.optimizerBytes(configuration))
+                lanes: state.recipe.lanes, moments: state.recipe.optimizerBytes(configuration),
+                neverTrained: state.recipe.neverTrained(ParameterLayout(configuration)))
             if state.recipe.averageDecay != nil {
                 plan.add("moving average", bytes: 4 * ParameterLayout(configuration).count)
             }
