@@ -73,6 +73,24 @@ import Testing
         }
     }
 
+    /// Adapters alone, one of their matrices alone, and mixtures with what they stand beside.
+    @Test(arguments: families, adapterTexts)
+    func adaptersHaveTheirBitsWhateverIsFrozen(
+        _ family: (family: ModelFamily, biases: Bool), text: String
+    ) throws {
+        let c = try configuration(family.family, layers: 2, biases: family.biases)
+            .adapted(adapters(text, family.family))
+        let names = ParameterLayout(c).tensors.filter(\.isAdapter).map(\.name)
+        #expect(!names.isEmpty)
+        var masks: [([ParameterTensor]) -> [Bool]] = names.map { name in { $0.map { $0.name != name } } }
+        masks += [{ $0.map { !$0.isAdapter } }, { $0.map { $0.role != .adapterInput && $0.role != .norm } }]
+        masks += (0..<4).map { index in
+            let random = Random(seed: 5, purpose: UInt64(index))
+            return { tensors in tensors.indices.map { random.uniform(UInt64($0)) < Double(index + 1) / 5 } }
+        }
+        try expectEqualBits(c, lanes: 2, recompute: .layer, masks)
+    }
+
     @Test(arguments: families, Recompute.allCases)
     func anyMixtureHasItsBits(_ family: (family: ModelFamily, biases: Bool), recompute: Recompute) throws {
         let c = try configuration(family.family, layers: 3, biases: family.biases)

@@ -93,9 +93,10 @@ public final class Transformer {
     }
 
     /// Random initial parameters: matrices normal with deviation `initializerRange`, the two projections of a layer that
-    /// write to the residual stream with that / √(2L) (GPT-2), norms 1, biases 0. A function of the seed alone.
+    /// write to the residual stream with that / √(2L) (GPT-2), norms 1, biases 0, adapters as `initializeAdapters` has them. A
+    /// function of the seed alone.
     public func initialize(seed: UInt64) {
-        for (index, tensor) in layout.tensors.enumerated() {
+        for (index, tensor) in layout.tensors.enumerated() where !tensor.isAdapter {
             let view = parameters.slice(tensor.offset, tensor.count)
             let scale: Double
             switch tensor.role {
@@ -105,11 +106,29 @@ public final class Transformer {
             case .bias:
                 view.fill(0)
                 continue
-            case .matrix: scale = 1
+            case .matrix, .adapterInput, .adapterOutput: scale = 1
             case .residualMatrix: scale = 1 / Double(2 * configuration.layers).squareRoot()
             }
             Random(seed: seed, purpose: RandomPurpose.initialization + UInt64(index))
                 .normal(into: view, deviation: Float(configuration.initializerRange * scale))
+        }
+        initializeAdapters(seed: seed)
+    }
+
+    /// A uniform in ±1/√in, as PEFT draws it (Kaiming's uniform distribution with a = √5); B zero, so that the model begins as
+    /// it is without them. A function of the seed alone.
+    public func initializeAdapters(seed: UInt64) {
+        for (index, tensor) in layout.tensors.filter(\.isAdapter).enumerated() {
+            let view = parameters.slice(tensor.offset, tensor.count)
+            if tensor.role == .adapterOutput {
+                view.fill(0)
+                continue
+            }
+            let random = Random(seed: seed, purpose: RandomPurpose.adapters + UInt64(index))
+            let bound = 1 / Double(tensor.shape[1]).squareRoot()
+            for element in 0..<view.count {
+                view[element] = Float((2 * random.uniform(UInt64(element)) - 1) * bound)
+            }
         }
     }
 
@@ -176,4 +195,6 @@ public enum RandomPurpose {
     /// Plus the index of the tensor.
     public static let initialization: UInt64 = 1 << 32
     public static let sampling: UInt64 = 2 << 32
+    /// Plus the index of the adapter's matrix among them.
+    static let adapters: UInt64 = 3 << 32
 }

@@ -3,7 +3,7 @@
 import Kernels
 
 extension Transformer {
-    /// y = x · Wᵀ + b, where W is stored (out, in); or y = x · W + b, where it is stored (in, out).
+    /// y = x · Wᵀ + b, where W is stored (out, in); or y = x · W + b, where it is stored (in, out). Adapters add to it.
     struct Affine {
         let weight: Tensor
         let bias: Tensor?
@@ -11,6 +11,7 @@ extension Transformer {
         let isInputMajor: Bool
         /// Outputs that have no place in `weight`: gradients of what never learns.
         var missing: [Range<Int>] = []
+        var adapters: Adapters?
 
         var matrix: Matrix {
             isInputMajor
@@ -24,10 +25,42 @@ extension Transformer {
                     weight.slice(range.lowerBound, weight.count - range.lowerBound), rows: inputs,
                     columns: range.count, stride: outputs)
             }
-            let start =
-                range.lowerBound - missing.reduce(0) { $0 + ($1.upperBound <= range.lowerBound ? $1.count : 0) }
-            return Matrix(weight.slice(start * inputs, range.count * inputs), rows: range.count, columns: inputs)
+            return Transformer.rows(range, of: weight, width: inputs, missing: missing)
         }
+    }
+
+    /// y += s · (x · Aᵀ) · Bᵀ: what stands beside the matrices of an `Affine`.
+    struct Adapters {
+        /// Each A (rank, in), one below the other.
+        let inputs: Tensor
+        let width, rank: Int
+        /// Rows that have no place in `inputs`: gradients of what never learns.
+        let missing: [Range<Int>]
+        /// Each B (out, rank), and the outputs that it adds to.
+        let outputs: [(columns: Range<Int>, matrix: Tensor)]
+        /// s.
+        let scale: Float
+
+        /// All rows of all A.
+        var count: Int { outputs.count * rank }
+        /// Rows of A.
+        func input(_ range: Range<Int>) -> Matrix {
+            Transformer.rows(range, of: inputs, width: width, missing: missing)
+        }
+        /// B of a target.
+        func output(_ index: Int) -> Matrix {
+            Matrix(outputs[index].matrix, rows: outputs[index].columns.count, columns: rank)
+        }
+        /// The columns of x · Aᵀ that belong to a target.
+        func columns(_ index: Int) -> Range<Int> { index * rank..<(index + 1) * rank }
+    }
+
+    /// Rows of a matrix whose `missing` ones have no place.
+    private static func rows(
+        _ range: Range<Int>, of weight: Tensor, width: Int, missing: [Range<Int>]
+    ) -> Matrix {
+        let start = range.lowerBound - missing.reduce(0) { $0 + ($1.upperBound <= range.lowerBound ? $1.count : 0) }
+        return Matrix(weight.slice(start * width, range.count * width), rows: range.count, columns: width)
     }
 
     /// A norm's weight, and its bias when it is a LayerNorm.
@@ -71,26 +104,36 @@ extension Transformer {
             func norm(_ pair: ParameterLayout.Pair) -> Norm {
                 Norm(weight: cut(pair.weight), bias: pair.bias.map(cut))
             }
+            /// What of rows of `width` has a place, and which rows have none.
+            func rows(_ range: Range<Int>, _ width: Int) -> (weight: Tensor, missing: [Range<Int>]) {
+                guard let places, places.place(of: range) == nil else { return (cut(range), []) }
+                let kept = places.parts(of: range)
+                let first = kept.first.flatMap { places.place(of: $0)?.lowerBound } ?? 0
+                var (missing, end): ([Range<Int>], Int) = ([], 0)
+                for part in kept + [range.upperBound..<range.upperBound] {
+                    let (from, to) = (
+                        (part.lowerBound - range.lowerBound) / width, (part.upperBound - range.lowerBound) / width
+                    )
+                    if from > end { missing.append(end..<from) }
+                    end = to
+                }
+                // Neighbours that have a place lie together.
+                return (flat.slice(first, kept.reduce(0) { $0 + $1.count }), missing)
+            }
+            func adapters(_ places: ParameterLayout.Adapters, _ inputs: Int) -> Adapters? {
+                guard let adapters = c.adapters else { return nil }
+                let a = rows(places.inputs, inputs)
+                return Adapters(
+                    inputs: a.weight, width: inputs, rank: adapters.rank, missing: a.missing,
+                    outputs: places.outputs.map { ($0.columns, cut($0.weight)) }, scale: Float(adapters.scale))
+            }
             func affine(_ pair: ParameterLayout.Pair, _ inputs: Int, _ outputs: Int) -> Affine {
-                var affine = Affine(
-                    weight: cut(pair.weight), bias: pair.bias.map(cut), inputs: inputs, outputs: outputs,
-                    isInputMajor: c.isInputMajor)
-                guard let parts = places?.parts(of: pair.weight), parts != [pair.weight] else { return affine }
-                // Some of matrices side by side: what there is of them lies together.
-                let kept = parts.map { range in
-                    (range.lowerBound - pair.weight.lowerBound) / inputs..<(range.upperBound
-                        - pair.weight.lowerBound) / inputs
-                }
-                let first = parts.first.flatMap { places?.place(of: $0)?.lowerBound } ?? 0
-                affine = Affine(
-                    weight: flat.slice(first, parts.reduce(0) { $0 + $1.count }), bias: affine.bias, inputs: inputs,
-                    outputs: outputs, isInputMajor: c.isInputMajor)
-                var end = 0
-                for range in kept + [outputs..<outputs] {
-                    if range.lowerBound > end { affine.missing.append(end..<range.lowerBound) }
-                    end = range.upperBound
-                }
-                return affine
+                // A matrix stored (in, out) stands alone: it has a place or has none.
+                let w = c.isInputMajor ? (weight: cut(pair.weight), missing: []) : rows(pair.weight, inputs)
+                return Affine(
+                    weight: w.weight, bias: pair.bias.map(cut), inputs: inputs, outputs: outputs,
+                    isInputMajor: c.isInputMajor, missing: w.missing,
+                    adapters: pair.adapters.flatMap { adapters($0, inputs) })
             }
             embedding = gather ?? cut(layout.embedding)
             positions = layout.positions.map(cut)
