@@ -98,14 +98,17 @@ extension Trainer {
 
 extension Transformer {
     /// Takes over the parameters of a checkpoint, also one that transformers wrote.
+    /// - Parameter seed: draws adapters beside the parameters of a checkpoint that has none; nil: it has what the model has.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
-    public func load(_ checkpoint: Checkpoint) throws {
-        try configuration.require(tensorsOf: checkpoint)
-        for tensor in layout.tensors {
+    public func load(_ checkpoint: Checkpoint, newAdapters seed: UInt64? = nil) throws {
+        let stored = seed == nil ? configuration : try configuration.adapted(by: nil)
+        try stored.require(tensorsOf: checkpoint)
+        for tensor in layout.tensors where seed == nil || !tensor.isAdapter {
             try checkpoint.model.fill(
                 parameters.slice(tensor.offset, tensor.count), from: checkpoint.model.storedName(of: tensor),
                 shape: tensor.shape, of: checkpoint)
         }
+        if let seed { initializeAdapters(seed: seed) }
     }
 }
 

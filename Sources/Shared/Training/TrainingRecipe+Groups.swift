@@ -22,7 +22,8 @@ extension TrainingRecipe {
                 offset: tensor.offset, count: tensor.count, decays: rules.decays(tensor), rate: rules.rate(tensor),
                 matrix: isMatrix
                     ? .init(
-                        rows: tensor.shape[0], columns: tensor.shape[1], isInputMajor: configuration.isInputMajor)
+                        rows: tensor.shape[0], columns: tensor.shape[1],
+                        isInputMajor: configuration.isInputMajor && !tensor.isAdapter)
                     : nil, isTrained: !alwaysFrozen[index], gradientOffset: places.offsets[index] ?? 0)
         }
     }

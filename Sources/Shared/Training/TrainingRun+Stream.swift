@@ -62,7 +62,9 @@ extension TrainingRun {
         let savings = options.recompute == .none ? Recompute.allCases.map { ($0, plan.total - planned($0).total) } : []
         report(.planned(plan, savings: savings.filter { $0.1 > 0 }))
         try plan.require(name: directory.path.string)
-        if let origin { try configuration.require(tensorsOf: origin) }
+        if let origin {
+            try (addsAdapters() ? configuration.adapted(by: nil) : configuration).require(tensorsOf: origin)
+        }
         let trainer = Trainer(
             configuration: configuration, engine: engine, rows: rows, length: length, recompute: options.recompute,
             state: state)

@@ -49,7 +49,7 @@ public enum TrainingEvent {
 public final class TrainingRun {
     public let directory: RunDirectory
     public internal(set) var state: TrainingState
-    private(set) var configuration: ModelConfiguration
+    public private(set) var configuration: ModelConfiguration
     let engine: Engine
     let options: TrainingOptions
     /// Parameters to begin from: the run's own checkpoint, or another model's.
@@ -246,12 +246,18 @@ public final class TrainingRun {
         }
     }
 
+    /// Whether the run puts adapters beside the parameters of a model that has none.
+    func addsAdapters() throws(Fault) -> Bool {
+        guard !isResumed, configuration.adapters != nil, let origin else { return false }
+        return try origin.configuration()["lora"] == nil
+    }
+
     /// Loads what the run goes on from, or makes the first parameters.
     func begin(_ trainer: Trainer) throws {
         if isResumed, let origin {
             try trainer.load(origin)
         } else if let origin {
-            try trainer.model.load(origin)
+            try trainer.model.load(origin, newAdapters: addsAdapters() ? state.recipe.seed : nil)
         } else {
             trainer.model.initialize(seed: state.recipe.seed)
         }
