@@ -12,6 +12,10 @@ let strict: [SwiftSetting] = [
 let swiftSettings: [SwiftSetting] =
     Context.environment["MILLRACE_WERROR"] == nil ? strict : strict + [.treatAllWarnings(as: .error)]
 
+let library = [
+    "Bytes", "Tokens", "Batches", "Kernels", "Models", "Optimizers", "Checkpoints", "Metrics", "Training",
+]
+
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, path: "Sources/Shared/\(name)", swiftSettings: swiftSettings)
 }
@@ -23,11 +27,12 @@ func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
         swiftSettings: swiftSettings)
 }
 
-/// A program of an embedder: the umbrella and nothing of the inside.
+/// A program of an embedder: it imports the umbrella and nothing of the inside. The modules are named because a build follows
+/// no re-export and would keep old layouts.
 func example(_ name: String) -> Target {
     .executableTarget(
-        name: name, dependencies: ["Millrace", argumentParser, system], path: "Examples/\(name)",
-        swiftSettings: swiftSettings)
+        name: name, dependencies: ["Millrace", argumentParser, system] + library.map { .target(name: $0) },
+        path: "Examples/\(name)", swiftSettings: swiftSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -38,10 +43,6 @@ let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
-
-let library = [
-    "Bytes", "Tokens", "Batches", "Kernels", "Models", "Optimizers", "Checkpoints", "Metrics", "Training",
-]
 
 let package = Package(
     name: "millrace",

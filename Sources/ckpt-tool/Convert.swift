@@ -54,6 +54,7 @@ struct Convert: ParsableCommand {
         options.shardSize = try ConversionOptions.byteCount(shardSize)
         options.replaces = force
         var model = try ForeignModel(FilePath(input), configuration: config.map { FilePath($0) })
+        try model.requirePlain()
         if let tokenizer { try model.add(tokenizer: FilePath(tokenizer)) }
         // What describes its tensors by numbers must not lie about them.
         if [format, model.format].contains(where: { $0 == .gguf || $0 == .llmC }) { try model.requireShapes() }
@@ -72,6 +73,14 @@ extension ForeignModel {
         let content = try InputFile(path).readAll(limit: 256 << 20)
         sideFiles.removeAll { $0.name == "tokenizer.json" }
         sideFiles.append(SideFile(name: "tokenizer.json") { () throws(Fault) in content })
+    }
+
+    /// Refuses a model with low-rank adapters: no other program would know of them, and each would read another model.
+    func requirePlain() throws(Fault) {
+        guard let lora = configuration?["lora"], !lora.isNull else { return }
+        throw Fault(
+            .usage, "\(quoted(path.string)) has low-rank adapters, which no other format has",
+            hint: "ckpt-tool merge-lora \(path.string) -o DIR makes a plain model of it")
     }
 
     /// Holds the tensors against the configuration.

@@ -19,6 +19,7 @@ struct CheckpointTool: Tool {
         version: millraceVersion,
         subcommands: [
             Show.self, List.self, Get.self, Stats.self, Verify.self, Diff.self, Convert.self, Average.self,
-            TakeAverage.self, Prune.self, Expand.self, Migrate.self, Sample.self, Evaluate.self, Logits.self,
+            TakeAverage.self, MergeLora.self, Prune.self, Expand.self, Migrate.self, Sample.self, Evaluate.self,
+            Logits.self,
         ])
 }

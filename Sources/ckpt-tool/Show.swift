@@ -52,7 +52,7 @@ private struct Report {
     private static let configurationKeys = [
         "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
         "intermediate_size", "vocab_size", "max_position_embeddings", "tie_word_embeddings", "n_embd", "n_layer",
-        "n_head", "n_positions",
+        "n_head", "n_positions", "lora",
     ]
 
     init(_ checkpoint: Checkpoint) throws {

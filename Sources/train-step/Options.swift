@@ -103,6 +103,15 @@ struct RecipeOptions: ParsableArguments {
             valueName: "file"))
     var freezePolicy: String?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            Train low-rank adapters (LoRA) beside matrices instead of the model: rank=8,alpha=16,targets=q_proj+v_proj. \
+            Targets are names, patterns or all; alpha is the rank when it is not given; rslora=true divides it by the \
+            rank's root. ckpt-tool merge-lora makes a plain model of the result.
+            """, valueName: "key=value,…"))
+    var lora: String?
+
     @Option(help: ArgumentHelp("First moment of adamw and lion (default: 0.9).", valueName: "x"))
     var beta1: Double?
 

@@ -72,12 +72,14 @@ struct Request {
 
     func open(_ engine: Engine, report: @escaping (TrainingEvent) -> Void) throws -> TrainingRun<Transformer> {
         if let resume = target.resume {
-            return try TrainingRun(
+            let run = try TrainingRun(
                 resuming: FilePath(resume), options: options, engine: engine,
                 adjust: { state throws(Fault) in
                     try Request.adjust(&state, target, recipe)
                     try watch.adjust(&state, options)
                 }, report: report)
+            try refuseOtherAdapters(than: run.configuration)
+            return run
         }
         guard let directory = target.run, let steps = target.steps ?? recipe.scheduleSteps else {
             throw Fault(.usage, "expected either --run (a new run) or --resume")
@@ -128,11 +130,35 @@ struct Request {
         if let from = target.from {
             let checkpoint = try Checkpoint.find(FilePath(from))
             let name = checkpoint.path.appending(Checkpoint.configurationName).string
-            return (try ModelConfiguration(json: checkpoint.configuration(), name: name), checkpoint)
+            return (try adapted(ModelConfiguration(json: checkpoint.configuration(), name: name), name), checkpoint)
         }
         let model = target.model ?? ""
         let bytes = try InputFile(FilePath(model)).readAll(limit: 1 << 20)
-        return (try ModelConfiguration(parsing: bytes, name: model), nil)
+        return (try adapted(ModelConfiguration(parsing: bytes, name: model), model), nil)
+    }
+
+    /// With the adapters of --lora.
+    private func adapted(_ configuration: ModelConfiguration, _ name: String) throws(Fault) -> ModelConfiguration {
+        guard let lora = recipe.lora else { return configuration }
+        if configuration.adapters != nil {
+            throw Fault(
+                .usage, "--lora: the model of \(quoted(name)) has adapters already",
+                hint:
+                    "without --lora the run goes on with them; ckpt-tool merge-lora CKPT -o DIR makes them part of the model"
+            )
+        }
+        return try configuration.adapted(
+            by: LowRankAdapters(parsing: lora, family: configuration.family))
+    }
+
+    /// A resumed run keeps its adapters, as its recipe.
+    private func refuseOtherAdapters(than kept: ModelConfiguration) throws(Fault) {
+        guard let lora = recipe.lora else { return }
+        if try LowRankAdapters(parsing: lora, family: kept.family) != kept.adapters {
+            throw Fault(
+                .usage, "--lora \(quoted(lora)) differs from the run's adapters, which a resumed run keeps",
+                hint: "ckpt-tool get CKPT lora shows them; train-step --run DIR --from CKPT begins a new run")
+        }
     }
 
     private static func makeRecipe(_ recipe: RecipeOptions, steps: Int) throws(Fault) -> TrainingRecipe {

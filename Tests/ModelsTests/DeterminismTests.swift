@@ -35,6 +35,29 @@ import Testing
         }
     }
 
+    /// Adapters alone learn, in either precision.
+    @Test(arguments: families, [Precision.fp32, .bf16])
+    func noBitsOfAdaptersDependOnSplitThreadsInstructionSetOrRecomputing(
+        _ family: (family: ModelFamily, biases: Bool), precision: Precision
+    ) throws {
+        let c = try configuration(
+            family.family, vocabulary: 70, hidden: 48, inner: 80, layers: 3, headSize: 16, biases: family.biases
+        ).adapted(adapters("rank=5,alpha=7,targets=all", family.family))
+        let sample = SampleBatch(rows: 5, length: 37, vocabulary: 70)
+        func run(_ split: [Int], _ threads: Int, _ set: InstructionSet, _ recompute: Recompute) throws -> StepResult {
+            try step(
+                c, sample, split: split, engine: Engine(threads: threads, instructionSet: set), recompute: recompute,
+                precision: precision, trained: "lora_")
+        }
+        let first = try run([5], 1, .scalar, .none)
+        for set in InstructionSet.supported {
+            for (threads, recompute) in zip(1...3, Recompute.allCases) {
+                #expect(try run([5], threads, set, recompute) == first, "\(set) \(threads) \(recompute)")
+                #expect(try run([2, 1, 2], threads, set, recompute) == first, "\(set) \(threads) \(recompute) 2+1+2")
+            }
+        }
+    }
+
     @Test(arguments: families)
     func noFamilysBitsDependOnWhatIsRecomputed(_ family: (family: ModelFamily, biases: Bool)) throws {
         let c = try configuration(

@@ -25,6 +25,14 @@ private func distance(_ a: some Sequence<Float>, _ b: some Sequence<Double>) -> 
         try compare(try configuration(family.family, tied: tied, biases: family.biases))
     }
 
+    /// Of adapters, and of everything else beside them.
+    @Test(arguments: families, adapterTexts)
+    func everyAdaptersGradientsAgree(_ family: (family: ModelFamily, biases: Bool), text: String) throws {
+        let c = try configuration(family.family, biases: family.biases)
+        try compare(c.adapted(adapters(text, family.family)))
+        try compare(c.adapted(adapters("rslora=true,alpha=4," + text.replacing("alpha=5,", with: ""), family.family)))
+    }
+
     private func compare(_ c: ModelConfiguration) throws {
         let sample = SampleBatch(rows: 2, length: 7, vocabulary: c.vocabularySize)
         let engine = try Engine(threads: 2)

@@ -151,9 +151,13 @@ struct Oracle {
     /// W · x + b; GPT-2's W is stored (in, out).
     private func affine(_ p: [Double], _ name: String, _ x: [Double]) -> [Double] {
         let w = matrix(p, name + ".weight")
-        let y =
+        var y =
             c.family == .gpt2
             ? w[0].indices.map { column in x.indices.reduce(0) { $0 + x[$1] * w[$1][column] } } : multiply(w, x)
+        if let adapters = c.adapters, layout[name + ".lora_A.weight"] != nil {
+            let low = multiply(matrix(p, name + ".lora_A.weight"), x)
+            y = add(y, multiply(matrix(p, name + ".lora_B.weight"), low).map { adapters.scale * $0 })
+        }
         return layout[name + ".bias"] == nil ? y : add(y, vector(p, name + ".bias"))
     }
 

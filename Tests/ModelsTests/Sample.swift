@@ -93,6 +93,30 @@ func fillParameters(_ model: Transformer, seed: UInt64 = 7) {
         Random(seed: seed, purpose: UInt64(1000 + index)).normal(into: view, deviation: 0.2)
         if tensor.role == .norm { for i in 0..<view.count { view[i] += 1 } }
     }
+    // B of an adapter, which begins with zero.
+    for (index, tensor) in model.layout.tensors.enumerated() where tensor.role == .adapterOutput {
+        Random(seed: seed, purpose: UInt64(1000 + index))
+            .normal(into: model.parameters.slice(tensor.offset, tensor.count), deviation: 0.3)
+    }
+}
+
+extension ModelConfiguration {
+    /// With adapters as `--lora` names them.
+    func adapted(_ text: String) throws -> ModelConfiguration {
+        try adapted(by: LowRankAdapters(parsing: text, family: family))
+    }
+}
+
+/// Adapters for every family: all matrices, and some of those that lie side by side.
+let adapterTexts = ["rank=3,alpha=5,targets=all", "rank=2,targets=*.1.*attn*.?_proj+up_proj+*.0.*.c_proj+c_fc"]
+
+/// `text` without the targets that a family has no matrix for.
+func adapters(_ text: String, _ family: ModelFamily) -> String {
+    let parts = text.split(separator: "=")
+    let targets = parts[parts.count - 1].split(separator: "+").filter {
+        $0 == "all" || ($0.contains("c_") == (family == .gpt2))
+    }
+    return parts.dropLast().joined(separator: "=") + "=" + targets.joined(separator: "+")
 }
 
 /// What one step leaves: gradients and losses as bits.
@@ -101,17 +125,19 @@ struct StepResult: Equatable {
     var losses: [UInt32]
 }
 
-/// One step over `sample`, its rows cut into micro-batches of these sizes, in `lanes` lanes.
+/// One step over `sample`, its rows cut into micro-batches of these sizes, in `lanes` lanes. Of what learns only names that
+/// contain `trained`.
 func step(
     _ configuration: ModelConfiguration, _ sample: SampleBatch, split: [Int], engine: Engine, lanes: Int = 1,
-    recompute: Recompute = .none, logitsFloats: Int? = nil
+    recompute: Recompute = .none, logitsFloats: Int? = nil, precision: Precision = .fp32, trained: String? = nil
 ) throws -> StepResult {
     let largest = split.max() ?? 1
     let model = Transformer(
         configuration: configuration, engine: engine, rows: largest, length: sample.length, training: true,
-        recompute: recompute, logitsFloats: logitsFloats)
+        precision: precision, recompute: recompute, logitsFloats: logitsFloats)
     fillParameters(model)
-    let gradients = (0..<lanes).map { _ in Gradients(configuration, layout: model.layout) }
+    let frozen = trained.map { part in model.layout.tensors.map { !$0.name.contains(part) } }
+    let gradients = (0..<lanes).map { _ in Gradients(configuration, layout: model.layout, neverTrained: frozen) }
     for lane in gradients { lane.begin(engine) }
     let losses = Tensor(zeroed: sample.rows * sample.length)
     let batch = ModelBatch(capacity: largest * sample.length)

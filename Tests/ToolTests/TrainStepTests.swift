@@ -357,14 +357,15 @@ import Testing
     }
 
     #if os(Linux)
-        @Test(arguments: ["none", "layer"]) func theMemoryPlanIsWhatARunTakes(recompute: String) throws {
+        @Test(arguments: ["--recompute none", "--recompute layer", "--freeze *.h.* --freeze !*.ln_?.*"])
+        func theMemoryPlanIsWhatARunTakes(options: String) throws {
             try expectWell(
                 """
                 sed 's/"n_embd": 16/"n_embd": 256/; s/"n_layer": 1/"n_layer": 4/; s/"n_head": 2/"n_head": 4/' model.json > wide.json
                 tok-pack --rows 64 --length 32 --epochs forever --limit 3 data > wide.batches
                 python3 -c 'if True:
                     import os, re, subprocess, sys
-                    command = "train-step --threads 2 --run run --model wide.json --steps 2 --recompute \(recompute)"
+                    command = "train-step --threads 2 --run run --model wide.json --steps 2 \(options)"
                     run = subprocess.Popen(command.split(), stdin=open("wide.batches"), stderr=subprocess.PIPE, text=True)
                     said = run.stderr.read()
                     _, status, usage = os.wait4(run.pid, 0)

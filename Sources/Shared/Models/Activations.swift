@@ -49,6 +49,8 @@ struct Activations {
     let finalRstd: Tensor
     /// Logits of one chunk of positions (chunk, V).
     let logits: Tensor
+    /// x · Aᵀ of the adapters that share an input, and its gradient (N, targets · rank); passing.
+    let adapters: Tensor
     let backward: Backward?
 
     /// Gradients on their way down; reused by every layer.
@@ -141,6 +143,7 @@ struct Activations {
         finalMean = take(means, 1)
         finalRstd = take(n, 1)
         logits = take(Activations.logitsCount(c, rows: rows, length: length, logitsFloats), 1)
+        adapters = take(n, c.adapterWidth)
         backward =
             training
             ? Backward(

@@ -180,6 +180,12 @@ struct ConfigurationFields {
         return size
     }
 
+    /// Of our own checkpoints; nil: none.
+    func adapters() throws(Fault) -> LowRankAdapters? {
+        guard let value = present("lora") else { return nil }
+        return try LowRankAdapters(json: value, name: name)
+    }
+
     /// Integers, null, or a list of integers.
     func tokenIDs() throws(Fault) -> JSONObject {
         var result = JSONObject()

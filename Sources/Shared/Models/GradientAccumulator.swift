@@ -8,6 +8,8 @@ public import Kernels
 public protocol GradientAccumulator: AnyObject {
     /// The whole gradient, valid after `finish` where parameters are not frozen.
     var flat: Tensor { get }
+    /// Where in `flat` the gradient of each tensor lies.
+    var places: GradientLayout { get }
     /// From the next step on, gradients of these tensors are not asked for; what `flat` has there means nothing.
     /// - Parameter isFrozen: of each tensor of the model.
     func freeze(_ isFrozen: [Bool])
@@ -36,8 +38,12 @@ extension GradientAccumulator {
 /// One array that is cleared when a step begins and that the model adds to.
 public final class FlatGradients: GradientAccumulator {
     public let flat: Tensor
+    public let places: GradientLayout
 
-    public init(count: Int) { flat = Tensor(zeroed: count) }
+    public init(_ tensors: [ParameterTensor]) {
+        places = GradientLayout(tensors)
+        flat = Tensor(zeroed: places.count)
+    }
 
     public func freeze(_ isFrozen: [Bool]) {}
     public func begin(_ engine: Engine) { engine.zero(flat) }

@@ -5,11 +5,12 @@
 
 public import Kernels
 
-/// The gradient of every parameter, in the parameters' layout. A step: `begin`, `Transformer.forwardBackward` for each
+/// The gradient of every parameter that may learn, in the parameters' order. A step: `begin`, `Transformer.forwardBackward` for each
 /// micro-batch in order, `finish`; with lanes, one of these for each, then `reduce`.
 public final class Gradients: GradientAccumulator {
-    /// The whole gradient, valid after `finish` where parameters are not frozen.
+    /// The whole gradient as `places` says, valid after `finish` where parameters are not frozen.
     public let flat: Tensor
+    public let places: GradientLayout
     /// What is not frozen.
     private(set) var parts: TrainedParts
     private let layout: ParameterLayout
@@ -17,7 +18,8 @@ public final class Gradients: GradientAccumulator {
     /// `flat` by place in the network; the gather of a tied embedding has a buffer of its own.
     let weights: Transformer.Weights
     private let gather: Tensor?
-    private let embedding: Range<Int>
+    /// Of `flat`; nil when the embedding never learns.
+    private let embedding: Range<Int>?
     private let hidden: Int
     /// What a step adds to from its beginning on: norms, biases, learned positions.
     private let cleared: [Range<Int>]
@@ -29,37 +31,50 @@ public final class Gradients: GradientAccumulator {
     /// Whether no micro-batch of the step was added yet: matrices hold the last step's gradient.
     private(set) var isFresh = true
 
-    public init(_ configuration: ModelConfiguration, layout: ParameterLayout) {
-        flat = Tensor(zeroed: layout.count)
-        parts = TrainedParts(layout, configuration)
+    /// - Parameter neverTrained: of each tensor of the layout, whether it is frozen in every step: then there is no room for
+    ///   its gradient. nil: all may learn.
+    public init(_ configuration: ModelConfiguration, layout: ParameterLayout, neverTrained: [Bool]? = nil) {
+        places = GradientLayout(layout.tensors, neverTrained: neverTrained)
+        flat = Tensor(zeroed: places.count)
+        parts = TrainedParts(layout, configuration, isFrozen: neverTrained)
         self.layout = layout
         self.configuration = configuration
-        embedding = layout.embedding
+        embedding = places.place(of: layout.embedding)
         hidden = configuration.hiddenSize
-        gather = configuration.tiesEmbeddings ? Tensor(zeroed: embedding.count) : nil
-        weights = Transformer.Weights(flat, layout, configuration, gather: gather)
+        gather = configuration.tiesEmbeddings ? embedding.map { Tensor(zeroed: $0.count) } : nil
+        weights = Transformer.Weights(flat, layout, configuration, places: places, gather: gather)
         cleared = layout.tensors.filter { !$0.decays || $0.range == layout.positions }.map(\.range)
-        touched = View(zeroed: configuration.vocabularySize)
-        isTouched = Array(repeating: false, count: configuration.vocabularySize)
+            .filter { [places] in places.place(of: $0) != nil }
+        touched = View(zeroed: embedding == nil ? 0 : configuration.vocabularySize)
+        isTouched = Array(repeating: false, count: touched.count)
     }
 
     /// Bytes held.
-    public static func bytes(_ configuration: ModelConfiguration, layout: ParameterLayout) -> Int {
-        4 * (layout.count + (configuration.tiesEmbeddings ? layout.embedding.count : 0))
-            + 5 * configuration.vocabularySize
+    public static func bytes(
+        _ configuration: ModelConfiguration, layout: ParameterLayout, neverTrained: [Bool]? = nil
+    ) -> Int {
+        let places = GradientLayout(layout.tensors, neverTrained: neverTrained)
+        let embedding = places.place(of: layout.embedding)
+        return 4 * (places.count + (configuration.tiesEmbeddings ? embedding?.count ?? 0 : 0))
+            + (embedding == nil ? 0 : 5 * configuration.vocabularySize)
     }
 
     /// From the next step on, leaves out the work for frozen parameters; their gradients in `flat` mean nothing.
     /// - Parameter isFrozen: of each tensor of the layout.
-    public func freeze(_ isFrozen: [Bool]) { parts = TrainedParts(layout, configuration, isFrozen: isFrozen) }
+    public func freeze(_ isFrozen: [Bool]) {
+        for (index, tensor) in layout.tensors.enumerated() where !isFrozen[index] {
+            precondition(places.offsets[index] != nil, "\(tensor.name) was never to be trained")
+        }
+        parts = TrainedParts(layout, configuration, isFrozen: isFrozen)
+    }
 
     /// Ranges of `flat` that hold gradients: neighbouring parameters that are not frozen.
-    public var runs: [Range<Int>] { parts.runs }
+    public var runs: [Range<Int>] { parts.runs.compactMap(places.place) }
 
     /// Begins a step. What an abandoned one has left is forgotten.
     public func begin(_ engine: Engine) {
         for range in cleared where parts.runs.contains(where: { $0.overlaps(range) }) {
-            engine.zero(flat.slice(range.lowerBound, range.count))
+            if let place = places.place(of: range) { engine.zero(flat.slice(place.lowerBound, place.count)) }
         }
         engine.zero(rows: touched.slice(0, touchedCount), of: weights.embedding, c: hidden)
         for index in 0..<touchedCount { isTouched[Int(touched[index])] = false }
@@ -90,7 +105,7 @@ public final class Gradients: GradientAccumulator {
         isFinished = true
         if isFresh {
             engine.zero(flat)  // a lane without rows
-        } else if let gather, parts.embedding {
+        } else if let gather, let embedding, parts.embedding {
             engine.add(
                 rows: touched.slice(0, touchedCount), of: gather, to: flat.slice(embedding.lowerBound, embedding.count),
                 c: hidden)
@@ -100,7 +115,7 @@ public final class Gradients: GradientAccumulator {
     /// Adds the sum of another lane; both are finished.
     public func add(_ other: Gradients, _ engine: Engine) {
         precondition(isFinished && other.isFinished, "lanes are reduced after each was finished")
-        for run in parts.runs {
+        for run in runs {
             engine.add(other.flat.slice(run.lowerBound, run.count), to: flat.slice(run.lowerBound, run.count))
         }
         // Rows that the sum brings in have to be cleared as well.

@@ -17,6 +17,7 @@ extension ModelConfiguration {
         object["use_cache"] = true
         object["vocab_size"] = .integer(vocabularySize)
         for (key, value) in (family == .gpt2 ? gpt2Fields : llamaFields).members { object[key] = value }
+        if let adapters { object["lora"] = adapters.json }
         return .object(object)
     }
 

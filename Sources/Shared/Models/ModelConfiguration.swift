@@ -38,6 +38,9 @@ public struct ModelConfiguration: Sendable, Equatable {
     /// Standard deviation of initial weights.
     public let initializerRange: Double
 
+    /// Low-rank adapters beside matrices of the layers; nil: none.
+    public internal(set) var adapters: LowRankAdapters?
+
     /// What the file asks for and training does without, for a note to the person: dropout.
     public let leftOut: [String]
 
@@ -59,6 +62,7 @@ public struct ModelConfiguration: Sendable, Equatable {
         family = try fields.family()
         vocabularySize = try fields.size("vocab_size", limit: 1 << 24)
         tokenIDs = try fields.tokenIDs()
+        adapters = try fields.adapters()
         initializerRange = try fields.number("initializer_range", default: 0.02, in: 0...100)
         if family == .gpt2 {
             leftOut = try fields.requireGPT2()
@@ -105,6 +109,7 @@ public struct ModelConfiguration: Sendable, Equatable {
             throw .badData(
                 name, "'num_key_value_heads' is \(keyValueHeads), expected a divisor of num_attention_heads \(heads)")
         }
+        try adapters?.check(self) { .badData(name, "lora: " + $0) }
         // The limits of the fields keep this sum far from overflow.
         guard ParameterLayout.count(self) < 1 << 40 else {
             throw .badData(name, "the model has more parameters than can be addressed")

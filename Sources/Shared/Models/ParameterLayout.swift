@@ -10,11 +10,13 @@ public struct ParameterTensor: Sendable, Equatable {
         case residualMatrix
         case norm
         case bias
+        /// A and B of a low-rank adapter.
+        case adapterInput, adapterOutput
     }
 
     /// Hugging Face's name.
     public let name: String
-    /// Outermost dimension first; matrices are (out, in), those of GPT-2's layers (in, out).
+    /// Outermost dimension first; matrices are (out, in), those of GPT-2's layers (in, out), their adapters excepted.
     public let shape: [Int]
     public let role: Role
     /// The layer that it belongs to, from 0; nil for embeddings, the last norm and the head.
@@ -24,7 +26,8 @@ public struct ParameterTensor: Sendable, Equatable {
     public var count: Int { shape.reduce(1, *) }
     var range: Range<Int> { offset..<offset + count }
     /// Whether weight decay applies: to matrices (embeddings and head included), not to norms and biases.
-    public var decays: Bool { role == .matrix || role == .residualMatrix }
+    public var decays: Bool { role != .norm && role != .bias }
+    public var isAdapter: Bool { role == .adapterInput || role == .adapterOutput }
 
     public init(name: String, shape: [Int], role: Role = .matrix, layer: Int? = nil, offset: Int) {
         self.name = name
@@ -67,6 +70,19 @@ public struct ParameterLayout: Sendable, Equatable {
     struct Pair: Sendable, Equatable {
         var weight: Range<Int>
         var bias: Range<Int>?
+        var adapters: Adapters?
+    }
+
+    /// Low-rank adapters of matrices that are multiplied at once.
+    struct Adapters: Sendable, Equatable {
+        /// Each A (rank, in), one below the other.
+        var inputs: Range<Int>
+        /// Each B (out, rank), in the same order, and the outputs that it adds to.
+        var outputs: [Output]
+
+        struct Output: Sendable, Equatable {
+            let columns, weight: Range<Int>
+        }
     }
 
     struct Layer: Sendable, Equatable {
@@ -120,6 +136,7 @@ public struct ParameterLayout: Sendable, Equatable {
         }
         norm = addNorm(isGPT2 ? "transformer.ln_f" : "model.norm", hidden, bias: isGPT2)
         if !c.tiesEmbeddings { head = add("lm_head.weight", [c.vocabularySize, hidden]) }
+        if let adapters = c.adapters { addAdapters(adapters, c) }
     }
 
     /// The tensor of that name. O(tensors).
@@ -136,7 +153,7 @@ public struct ParameterLayout: Sendable, Equatable {
             + (c.biasesFeedForward ? inputs * inner + hidden : 0)
         let layer = norms + biases + hidden * (2 * q + 2 * kv) + (inputs + 1) * hidden * inner
         let tables = (c.tiesEmbeddings ? 1 : 2) * c.vocabularySize + (c.positions == .learned ? c.maximumPositions : 0)
-        return c.layers * layer + tables * hidden + hidden * (c.normalization == .layer ? 2 : 1)
+        return c.layers * layer + tables * hidden + hidden * (c.normalization == .layer ? 2 : 1) + c.adapterCount
     }
 
     private mutating func add(
@@ -151,6 +168,39 @@ public struct ParameterLayout: Sendable, Equatable {
     private mutating func addNorm(_ name: String, _ width: Int, bias: Bool = false) -> Pair {
         let weight = add(name + ".weight", [width], .norm)
         return Pair(weight: weight, bias: bias ? add(name + ".bias", [width], .bias) : nil)
+    }
+
+    /// Behind everything else, so that what learns is one stretch of memory.
+    private mutating func addAdapters(_ adapters: LowRankAdapters, _ c: ModelConfiguration) {
+        func places(_ projections: [Projection]) -> Adapters? {
+            var (targets, column): ([(Projection, Range<Int>)], Int) = ([], 0)
+            for projection in projections {
+                let columns = column..<column + projection.outputs
+                if adapters.includes(projection.module) { targets.append((projection, columns)) }
+                column = columns.upperBound
+            }
+            if targets.isEmpty { return nil }
+            let inputs = targets.map { target, _ in
+                let name = ModelConfiguration.adapterNames(of: target.module).a
+                return add(name, [adapters.rank, target.inputs], .adapterInput)
+            }
+            let outputs = targets.map { target, columns in
+                let name = ModelConfiguration.adapterNames(of: target.module).b
+                return Adapters.Output(
+                    columns: columns, weight: add(name, [target.outputs, adapters.rank], .adapterOutput))
+            }
+            return Adapters(
+                inputs: inputs[0].lowerBound..<inputs[inputs.count - 1].upperBound, outputs: outputs)
+        }
+        for index in layers.indices {
+            current = index
+            let projections = c.projections(layer: index)
+            layers[index].queryKeyValue.adapters = places(projections.queryKeyValue)
+            layers[index].output.adapters = places(projections.output)
+            layers[index].up.adapters = places(projections.up)
+            layers[index].down.adapters = places(projections.down)
+        }
+        current = nil
     }
 
     /// Matrices side by side, then their biases side by side.

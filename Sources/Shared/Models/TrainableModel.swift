@@ -27,6 +27,9 @@ public protocol ModelDescription: Sendable {
 
     /// This model, for a tokenizer whose documents end with `id`.
     func naming(endOfDocument id: Int?) -> Self
+    /// What of this model a checkpoint of that config.json has, when a new run begins from it; the rest begins as
+    /// `TrainableModel.initialize` sets it.
+    func stored(in origin: JSON) throws(Fault) -> Self
     /// The names under which a file may have a tensor, the usual one first.
     func storedNames(of tensor: ParameterTensor) -> [String]
     /// Whether files may carry a tensor of that name that is no parameter.
@@ -37,6 +40,7 @@ extension ModelDescription {
     public var isInputMajor: Bool { false }
     public var leftOut: [String] { [] }
     public func naming(endOfDocument id: Int?) -> Self { self }
+    public func stored(in origin: JSON) throws(Fault) -> Self { self }
     public func storedNames(of tensor: ParameterTensor) -> [String] { [tensor.name] }
     public func isBuffer(_ name: String) -> Bool { false }
 
@@ -92,7 +96,8 @@ public protocol TrainableModel: AnyObject {
     func initialize(seed: UInt64)
 
     /// A place for gradients to add up.
-    func makeAccumulator() -> Accumulator
+    /// - Parameter neverTrained: of each tensor, whether its gradient is never asked for.
+    func makeAccumulator(neverTrained: [Bool]) -> Accumulator
 
     /// Forward and backward over a micro-batch.
     /// - Parameters:
@@ -114,8 +119,10 @@ public protocol TrainableModel: AnyObject {
     /// - Parameters:
     ///   - lanes: accumulators.
     ///   - moments: bytes that the optimizer holds.
+    ///   - neverTrained: as of `makeAccumulator`.
     static func plan(
-        _ description: Description, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int
+        _ description: Description, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int,
+        neverTrained: [Bool]
     ) -> MemoryPlan
 
     /// Does `body`, with the output of each stage of its forward passes shown under a name. The guard looks for the first
@@ -125,7 +132,8 @@ public protocol TrainableModel: AnyObject {
 
 extension TrainableModel {
     public static func plan(
-        _ description: Description, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int
+        _ description: Description, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int,
+        neverTrained: [Bool]
     ) -> MemoryPlan {
         var plan = MemoryPlan()
         let parameters = 4 * description.parameterCount
@@ -141,5 +149,5 @@ extension TrainableModel {
 }
 
 extension TrainableModel where Accumulator == FlatGradients {
-    public func makeAccumulator() -> FlatGradients { FlatGradients(count: configuration.parameterCount) }
+    public func makeAccumulator(neverTrained: [Bool]) -> FlatGradients { FlatGradients(configuration.tensors) }
 }

@@ -8,7 +8,12 @@ struct TrainedParts: Sendable, Equatable {
     struct Affine: Sendable, Equatable {
         var outputs: [Range<Int>]
         var bias: Bool
-        var isTrained: Bool { bias || !outputs.isEmpty }
+        /// Rows of its adapters' A, which lie one below the other, and whether each of their B learns.
+        var adapterInputs: [Range<Int>]
+        var adapterOutputs: [Bool]
+        var isTrained: Bool {
+            bias || !outputs.isEmpty || !adapterInputs.isEmpty || adapterOutputs.contains(true)
+        }
     }
 
     struct Layer: Sendable, Equatable {
@@ -52,11 +57,15 @@ struct TrainedParts: Sendable, Equatable {
             range.map { range in runs.contains { $0.overlaps(range) } } ?? false
         }
         func any(_ pair: ParameterLayout.Pair) -> Bool { any(pair.weight) || any(pair.bias) }
+        func rows(_ range: Range<Int>, _ width: Int) -> [Range<Int>] {
+            runs.map { $0.clamped(to: range) }.filter { !$0.isEmpty }
+                .map { ($0.lowerBound - range.lowerBound) / width..<($0.upperBound - range.lowerBound) / width }
+        }
         func affine(_ pair: ParameterLayout.Pair, _ inputs: Int) -> Affine {
-            let base = pair.weight.lowerBound
-            let outputs = runs.map { $0.clamped(to: pair.weight) }.filter { !$0.isEmpty }
-                .map { ($0.lowerBound - base) / inputs..<($0.upperBound - base) / inputs }
-            return Affine(outputs: outputs, bias: any(pair.bias))
+            Affine(
+                outputs: rows(pair.weight, inputs), bias: any(pair.bias),
+                adapterInputs: pair.adapters.map { rows($0.inputs, inputs) } ?? [],
+                adapterOutputs: pair.adapters?.outputs.map { any($0.weight) } ?? [])
         }
         layers = layout.layers.map { layer in
             Layer(

@@ -108,8 +108,8 @@ extension Transformer {
         normalizeBackward(a.residual, w.norm1, batch, mean: a.mean1, rstd: a.rstd1, b, d.norm1)
     }
 
-    /// For y = x · W + b: dx = dy · Wᵀ, or what the activation makes of it, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy: what
-    /// is wanted of it. Outputs of W that are frozen between others have no product; no other bit depends on that.
+    /// For y = x · W + b: dx = dy · Wᵀ, or what the activation makes of it, dW = (`isFresh`) or += xᵀ · dy, db += Σ dy, and the
+    /// same of its adapters: what is wanted of it. Outputs of W that are frozen between others have no product; no other bit depends on that.
     private func backward(
         _ w: Affine, _ d: Affine, _ t: TrainedParts.Affine, _ dy: Tensor, x: Tensor, _ batch: ModelBatch, dx: Tensor?,
         isFresh: Bool, activation: Activation? = nil
@@ -119,19 +119,21 @@ extension Transformer {
         if let dx {
             engine.gemm(
                 dy, w.matrix, transposeB: w.isInputMajor, into: matrix(dx, n, w.inputs), precision: precision,
-                activation: activation)
+                activation: w.adapters == nil ? activation : nil)
         }
         for outputs in t.outputs {
-            let part = d.matrix(outputs)
-            let columns = Matrix(
-                dy.tensor.slice(outputs.lowerBound, dy.tensor.count - outputs.lowerBound), rows: n,
-                columns: outputs.count, stride: w.outputs)
+            let (part, columns) = (d.matrix(outputs), columns(outputs, of: dy))
             let (left, right) = w.isInputMajor ? (x, columns) : (columns, x)
             engine.gemm(
                 left, transposeA: true, right, into: part, base: isFresh ? nil : part, period: batch.length,
                 precision: precision)
         }
         if let bias = d.bias, t.bias { engine.biasBackward(dy.tensor, period: batch.length, db: bias) }
+        if let adapters = w.adapters, let gradients = d.adapters {
+            backward(
+                adapters, gradients, t, dy, x: x, dx: dx.map { matrix($0, n, w.inputs) }, period: batch.length,
+                isFresh: isFresh, activation: activation)
+        }
     }
 
     /// From the gradient of a norm's output, in b.norm, to that of the stream, which is added to.

@@ -110,14 +110,16 @@ extension Transformer {
         }
     }
 
-    /// y (n, out) = base + x (n, in) · W + b.
+    /// y (n, out) = base + x (n, in) · W + b, and what adapters add to that.
     private func apply(
         _ affine: Affine, _ x: Tensor, _ n: Int, into y: Tensor, base: Tensor? = nil, activation: Activation? = nil
     ) {
+        let (x, y) = (matrix(x, n, affine.inputs), matrix(y, n, affine.outputs))
         engine.gemm(
-            matrix(x, n, affine.inputs), affine.matrix, transposeB: !affine.isInputMajor,
-            into: matrix(y, n, affine.outputs), base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias,
-            precision: precision, activation: activation)
+            x, affine.matrix, transposeB: !affine.isInputMajor, into: y,
+            base: base.map { matrix($0, n, affine.outputs) }, bias: affine.bias, precision: precision,
+            activation: affine.adapters == nil ? activation : nil)
+        if let adapters = affine.adapters { add(adapters, of: x, to: y, activation: activation) }
     }
 
     private func normalize(_ x: Tensor, _ norm: Norm, _ n: Int, out: Tensor, mean: Tensor, rstd: Tensor) {
@@ -144,6 +146,13 @@ extension Transformer {
                 x, stride: c.qkvWidth, heads: count, weight: weight, epsilon: Float(c.normEpsilon), kept: kept,
                 stride: c.normalizedWidth, rstd: rstd.slice(0, n * count))
         }
+    }
+
+    /// Some columns of rows of a buffer.
+    func columns(_ range: Range<Int>, of matrix: Matrix) -> Matrix {
+        Matrix(
+            matrix.tensor.slice(range.lowerBound, matrix.tensor.count - range.lowerBound), rows: matrix.rows,
+            columns: range.count, stride: matrix.stride)
     }
 
     /// The first `rows` rows of a buffer.

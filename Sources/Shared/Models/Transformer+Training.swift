@@ -1,5 +1,6 @@
 // The transformer as training sees it.
 
+public import Bytes
 public import Kernels
 
 extension ModelConfiguration: ModelDescription {
@@ -10,6 +11,11 @@ extension ModelConfiguration: ModelDescription {
     public func storedNames(of tensor: ParameterTensor) -> [String] {
         let bare = tensor.name.split(separator: ".", maxSplits: 1).last.map(String.init)
         return [tensor.name] + (tensor.name == "lm_head.weight" ? [] : bare.map { [$0] } ?? [])
+    }
+
+    /// Adapters are new where the checkpoint has none.
+    public func stored(in origin: JSON) throws(Fault) -> ModelConfiguration {
+        adapters != nil && origin["lora"] == nil ? try adapted(by: nil) : self
     }
 
     /// What old files carry that is no parameter: rotary frequencies, GPT-2's causal masks, a copy of a tied head.
@@ -26,14 +32,17 @@ extension Transformer: TrainableModel {
             precision: shape.precision, recompute: shape.recompute)
     }
 
-    public func makeAccumulator() -> Gradients { Gradients(configuration, layout: layout) }
+    public func makeAccumulator(neverTrained: [Bool]) -> Gradients {
+        Gradients(configuration, layout: layout, neverTrained: neverTrained)
+    }
 
     public static func plan(
-        _ description: ModelConfiguration, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int
+        _ description: ModelConfiguration, engine: Engine, shape: TrainingShape, lanes: Int, moments: Int,
+        neverTrained: [Bool]
     ) -> MemoryPlan {
         plan(
             description, engine: engine, rows: shape.rows, length: shape.length, training: true,
-            recompute: shape.recompute, lanes: lanes, moments: moments)
+            recompute: shape.recompute, lanes: lanes, moments: moments, neverTrained: neverTrained)
     }
 
     public static func activationBytes(_ description: ModelConfiguration, shape: TrainingShape) -> Int {

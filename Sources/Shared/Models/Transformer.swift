@@ -55,18 +55,22 @@ public final class Transformer {
 
     /// What `init` allocates, and what its users add beside it: ids and losses of a micro-batch; in training gradients of
     /// each lane and what the optimizer keeps.
-    /// - Parameter moments: bytes that the optimizer holds; nil: two moments a parameter.
+    /// - Parameters:
+    ///   - moments: bytes that the optimizer holds; nil: two moments a parameter.
+    ///   - neverTrained: of each tensor of the layout, whether it is frozen in every step; nil: none is.
     /// Compare its total with the memory there is before `init`, which traps when memory ends.
     public static func plan(
         _ configuration: ModelConfiguration, engine: Engine, rows: Int, length: Int, training: Bool,
-        recompute: Recompute = .none, lanes: Int = 1, moments: Int? = nil, logitsFloats: Int? = nil
+        recompute: Recompute = .none, lanes: Int = 1, moments: Int? = nil, neverTrained: [Bool]? = nil,
+        logitsFloats: Int? = nil
     ) -> MemoryPlan {
         let layout = ParameterLayout(configuration)
         let logitsFloats = logitsFloats ?? Transformer.logitsFloats(configuration)
         var plan = MemoryPlan()
         plan.add("parameters", bytes: 4 * layout.count)
         if training {
-            plan.add("gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout))
+            plan.add(
+                "gradients", bytes: lanes * Gradients.bytes(configuration, layout: layout, neverTrained: neverTrained))
             plan.add("moments", bytes: moments ?? 8 * layout.count)
         }
         plan.add("kernel workspace", bytes: engine.workspaceBytes)
@@ -89,9 +93,10 @@ public final class Transformer {
     }
 
     /// Random initial parameters: matrices normal with deviation `initializerRange`, the two projections of a layer that
-    /// write to the residual stream with that / √(2L) (GPT-2), norms 1, biases 0. A function of the seed alone.
+    /// write to the residual stream with that / √(2L) (GPT-2), norms 1, biases 0, adapters as `initializeAdapters` has them. A
+    /// function of the seed alone.
     public func initialize(seed: UInt64) {
-        for (index, tensor) in layout.tensors.enumerated() {
+        for (index, tensor) in layout.tensors.enumerated() where !tensor.isAdapter {
             let view = parameters.slice(tensor.offset, tensor.count)
             let scale: Double
             switch tensor.role {
@@ -101,11 +106,29 @@ public final class Transformer {
             case .bias:
                 view.fill(0)
                 continue
-            case .matrix: scale = 1
+            case .matrix, .adapterInput, .adapterOutput: scale = 1
             case .residualMatrix: scale = 1 / Double(2 * configuration.layers).squareRoot()
             }
             Random(seed: seed, purpose: RandomPurpose.initialization + UInt64(index))
                 .normal(into: view, deviation: Float(configuration.initializerRange * scale))
+        }
+        initializeAdapters(seed: seed)
+    }
+
+    /// A uniform in ±1/√in, as PEFT draws it (Kaiming's uniform distribution with a = √5); B zero, so that the model begins as
+    /// it is without them. A function of the seed alone.
+    public func initializeAdapters(seed: UInt64) {
+        for (index, tensor) in layout.tensors.filter(\.isAdapter).enumerated() {
+            let view = parameters.slice(tensor.offset, tensor.count)
+            if tensor.role == .adapterOutput {
+                view.fill(0)
+                continue
+            }
+            let random = Random(seed: seed, purpose: RandomPurpose.adapters + UInt64(index))
+            let bound = 1 / Double(tensor.shape[1]).squareRoot()
+            for element in 0..<view.count {
+                view[element] = Float((2 * random.uniform(UInt64(element)) - 1) * bound)
+            }
         }
     }
 
@@ -172,4 +195,6 @@ public enum RandomPurpose {
     /// Plus the index of the tensor.
     public static let initialization: UInt64 = 1 << 32
     public static let sampling: UInt64 = 2 << 32
+    /// Plus the index of the adapter's matrix among them.
+    static let adapters: UInt64 = 3 << 32
 }

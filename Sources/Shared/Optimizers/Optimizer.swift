@@ -93,7 +93,7 @@ public final class Optimizer {
             {
                 passes[passes.count - 1].group = ParameterGroup(
                     offset: last.group.offset, count: last.group.count + group.count, decays: group.decays,
-                    rate: group.rate)
+                    rate: group.rate, gradientOffset: last.group.gradientOffset)
                 passes[passes.count - 1].members = last.members.lowerBound..<index + 1
             } else {
                 passes.append(Pass(group: group, place: place, members: index..<index + 1))
@@ -139,10 +139,10 @@ public final class Optimizer {
     public func norm(of gradient: Tensor, _ engine: Engine) -> Double {
         var (sum, index) = (0.0, 0)
         while index < groups.count {
-            let begin = groups[index].offset
+            let begin = groups[index].gradientOffset
             var end = begin
             while index < groups.count, !isFrozen[index] {
-                end = groups[index].offset + groups[index].count
+                end = groups[index].gradientOffset + groups[index].count
                 index += 1
             }
             if end > begin { sum += engine.sumOfSquares(gradient.slice(begin, end - begin)) }
@@ -173,7 +173,7 @@ public final class Optimizer {
             for index in pass.members { updates[index] += 1 }
             let (offset, count) = (pass.group.offset, pass.group.count)
             apply(
-                pass, gradient.slice(offset, count), parameters.slice(offset, count),
+                pass, gradient.slice(pass.group.gradientOffset, count), parameters.slice(offset, count),
                 m: pass.place.m.map { m.slice($0, count) }, v: pass.place.v.map { v.slice($0, count) }, scale: scale,
                 rate: learningRate * pass.group.rate, t: updates[pass.members.lowerBound], engine)
         }

@@ -17,6 +17,8 @@ public struct ParameterGroup: Sendable, Equatable {
 
     public let offset: Int
     public let count: Int
+    /// Where its gradient begins in the gradient's array, which lacks what never learns.
+    public let gradientOffset: Int
     /// Whether weight decay applies.
     public let decays: Bool
     /// Multiplies the learning rate.
@@ -27,11 +29,13 @@ public struct ParameterGroup: Sendable, Equatable {
     public let isTrained: Bool
 
     public init(
-        offset: Int, count: Int, decays: Bool, rate: Double = 1, matrix: Shape? = nil, isTrained: Bool = true
+        offset: Int, count: Int, decays: Bool, rate: Double = 1, matrix: Shape? = nil, isTrained: Bool = true,
+        gradientOffset: Int? = nil
     ) {
         precondition(matrix.map { $0.rows * $0.columns == count } ?? true, "a matrix of \(count) elements")
         self.offset = offset
         self.count = count
+        self.gradientOffset = gradientOffset ?? offset
         self.decays = decays
         self.rate = rate
         self.matrix = matrix

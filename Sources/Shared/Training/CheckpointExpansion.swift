@@ -66,17 +66,10 @@ public struct CheckpointExpansion {
             try writer.write(.object(object), to: Checkpoint.stateName)
         }
         writer.expansions = all
-        for name in try origin.fileNames() where isCompanion(name) { try writer.write(origin.read(name), to: name) }
+        for name in try origin.fileNames() where origin.isCompanion(name) {
+            try writer.write(origin.read(name), to: name)
+        }
         return records
-    }
-
-    /// What lies beside the model and does not depend on its shape. Of a foreign directory only what belongs to its
-    /// tokenizer: it may hold the same weights in other formats.
-    private func isCompanion(_ name: String) -> Bool {
-        if Checkpoint.reservedNames.contains(name) { return false }
-        if !origin.isForeign { return !name.hasSuffix(".safetensors") }
-        return ["tokenizer", "vocab.", "merges.", "special_tokens", "added_tokens"].contains { name.hasPrefix($0) }
-            || name.hasSuffix(".tiktoken")
     }
 
     // MARK: Values

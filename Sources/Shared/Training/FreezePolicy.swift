@@ -2,7 +2,6 @@
 // with it and no state is kept beside it.
 
 public import Bytes
-internal import Metrics
 public import Models
 
 /// Freezes parameters whose name a pattern matches, in some steps.
@@ -86,10 +85,12 @@ public struct FreezeRule: Sendable, Equatable {
     }
 }
 
-/// Rules meet a model.
+/// Rules meet a model. Where it has low-rank adapters, they alone learn unless a rule says otherwise.
 public struct FreezePolicy: Sendable {
     private let rules: [(rule: FreezeRule, matches: [Bool])]
     private let count: Int
+    /// What is frozen where no rule applies.
+    private let base: [Bool]
 
     public init(_ rules: [FreezeRule], _ tensors: [ParameterTensor]) {
         self.rules = rules.map { rule in
@@ -97,11 +98,13 @@ public struct FreezePolicy: Sendable {
             return (rule, tensors.map { glob.matches($0.name) })
         }
         count = tensors.count
+        let hasAdapters = tensors.contains(where: \.isAdapter)
+        base = tensors.map { hasAdapters && !$0.isAdapter }
     }
 
     /// Whether each tensor of the layout is frozen in a step (from 1): the last rule that matches and applies says so.
     public func frozen(at step: Int) -> [Bool] {
-        var frozen = Array(repeating: false, count: count)
+        var frozen = base
         for (rule, matches) in rules where rule.applies(at: step) {
             for index in 0..<count where matches[index] { frozen[index] = !rule.isException }
         }

@@ -2,7 +2,6 @@
 // resumed run keeps them.
 
 internal import Bytes
-internal import Metrics
 internal import Models
 
 /// Patterns over parameters' names (Hugging Face's), `*` for any text and `?` for any one character.

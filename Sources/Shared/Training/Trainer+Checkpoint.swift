@@ -42,6 +42,11 @@ extension Trainer {
         }
     }
 
+    /// The last step's gradient of a tensor of the layout that was not frozen in it.
+    func gradient(of index: Int) -> Tensor {
+        gradient.slice(optimizer.groups[index].gradientOffset, optimizer.groups[index].count)
+    }
+
     /// Writes every file of a checkpoint but the manifest. The same state gives the same bytes.
     public func write(_ writer: CheckpointWriter) throws { try content.write(writer) }
 
@@ -53,7 +58,7 @@ extension Trainer {
             tensors: tensors.indices.filter { !optimizer.isFrozen[$0] }.map { index in
                 let tensor = tensors[index]
                 return TensorSource(name: tensor.name, dtype: .f32, shape: tensor.shape) { emit in
-                    try self.gradient.slice(tensor.offset, tensor.count).withBytes(emit)
+                    try self.gradient(of: index).withBytes(emit)
                 }
             },
             metadata: [
@@ -93,10 +98,13 @@ extension Trainer {
 
 extension TrainableModel {
     /// Takes over the parameters of a checkpoint, also one that another program wrote.
+    /// - Parameter stored: what the checkpoint has of the model, the rest stays as it is; nil: all of it.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much, misshapen or damaged.
-    public func load(_ checkpoint: Checkpoint) throws {
-        try configuration.require(tensorsOf: checkpoint)
-        for tensor in configuration.tensors {
+    public func load(_ checkpoint: Checkpoint, as stored: Description? = nil) throws {
+        let stored = stored ?? configuration
+        try stored.require(tensorsOf: checkpoint)
+        let names = Set(stored.tensors.map(\.name))
+        for tensor in configuration.tensors where names.contains(tensor.name) {
             try checkpoint.model.fill(
                 parameters.slice(tensor.offset, tensor.count),
                 from: configuration.name(of: tensor, in: checkpoint.model),

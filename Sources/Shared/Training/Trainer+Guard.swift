@@ -28,8 +28,7 @@ extension Trainer {
                 return SkippedStep(cause: .nonfiniteLoss, tensor: nonfiniteStage(tokens), value: loss)
             }
             return SkippedStep(
-                cause: .nonfiniteGradient, tensor: firstNonfinite(in: gradient) { !optimizer.isFrozen[$0] },
-                value: gradientNorm)
+                cause: .nonfiniteGradient, tensor: nonfiniteGradient, value: gradientNorm)
         }
         return state.guardState.window?.verdict(loss: loss, gradientNorm: gradientNorm)
     }
@@ -45,14 +44,19 @@ extension Trainer {
         return moment?.name ?? average.flatMap { firstNonfinite(in: $0) }.map { "average of " + $0 }
     }
 
-    /// - Parameter isIncluded: which of the layout's tensors are looked at.
-    private func firstNonfinite(in flat: Tensor, where isIncluded: (Int) -> Bool = { _ in true }) -> String? {
-        if model.engine.sumOfSquares(flat).isFinite { return nil }
+    /// The first tensor that learns whose gradient has an element that is not finite.
+    private var nonfiniteGradient: String? {
         let tensors = tensors
-        let index = tensors.indices.first {
-            isIncluded($0) && !model.engine.sumOfSquares(flat.slice(tensors[$0].offset, tensors[$0].count)).isFinite
-        }
-        return index.map { tensors[$0].name }
+        return tensors.indices.first {
+            !optimizer.isFrozen[$0] && !model.engine.sumOfSquares(gradient(of: $0)).isFinite
+        }.map { tensors[$0].name }
+    }
+
+    private func firstNonfinite(in flat: Tensor) -> String? {
+        if model.engine.sumOfSquares(flat).isFinite { return nil }
+        return tensors.first {
+            !model.engine.sumOfSquares(flat.slice($0.offset, $0.count)).isFinite
+        }?.name
     }
 
     /// The first stage of the forward pass whose output is not finite, in the micro-batches' order: they are computed once

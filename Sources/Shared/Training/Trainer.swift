@@ -70,14 +70,16 @@ public final class Trainer<Model: TrainableModel> {
         self.state = state
         let recipe = state.recipe
         tensors = model.configuration.tensors
-        optimizer = Optimizer(groups: recipe.groups(model.configuration), settings: recipe.settings)
+        let neverTrained = recipe.neverTrained(tensors)
+        gradients = (0..<recipe.lanes).map { _ in model.makeAccumulator(neverTrained: neverTrained) }
+        optimizer = Optimizer(
+            groups: recipe.groups(model.configuration, places: gradients[0].places), settings: recipe.settings)
         policy = FreezePolicy(recipe.freezes, tensors)
         policyChanges = policy.changes
         frozen = policy.frozen(at: max(state.step, 1))
         optimizer.freeze(frozen)
         schedule = recipe.schedule
         average = recipe.averageDecay.map { _ in Tensor(zeroed: model.parameters.count) }
-        gradients = (0..<recipe.lanes).map { _ in model.makeAccumulator() }
         batch = ModelBatch(capacity: model.capacity)
         losses = Tensor(zeroed: model.capacity)
         for lane in gradients { lane.freeze(frozen) }

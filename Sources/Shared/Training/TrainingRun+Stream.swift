@@ -52,7 +52,8 @@ extension TrainingRun {
         func planned(_ recompute: Recompute) -> MemoryPlan {
             var plan = Model.plan(
                 configuration, engine: engine, shape: shape(recompute), lanes: state.recipe.lanes,
-                moments: state.recipe.optimizerBytes(configuration))
+                moments: state.recipe.optimizerBytes(configuration),
+                neverTrained: state.recipe.neverTrained(configuration.tensors))
             if state.recipe.averageDecay != nil {
                 plan.add("moving average", bytes: 4 * configuration.parameterCount)
             }
@@ -64,7 +65,7 @@ extension TrainingRun {
         let savings = options.recompute == .none ? Recompute.allCases.map { ($0, plan.total - planned($0).total) } : []
         report(.planned(plan, savings: savings.filter { $0.1 > 0 }))
         try plan.require(name: directory.path.string)
-        if let origin { try configuration.require(tensorsOf: origin) }
+        if let origin { try stored(in: origin).require(tensorsOf: origin) }
         let trainer = Trainer(Model(configuration, engine: engine, shape: shape(options.recompute)), state: state)
         trainer.evaluatesAverage = options.evaluatesAverage
         return trainer

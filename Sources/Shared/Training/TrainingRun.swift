@@ -59,7 +59,7 @@ public final class TrainingRun<Model: TrainableModel> {
 
     public let directory: RunDirectory
     public internal(set) var state: TrainingState
-    private(set) var configuration: Model.Description
+    public private(set) var configuration: Model.Description
     let engine: Engine
     let options: TrainingOptions
     /// Parameters to begin from: the run's own checkpoint, or another model's.
@@ -272,12 +272,19 @@ public final class TrainingRun<Model: TrainableModel> {
         }
     }
 
+    /// What a checkpoint to begin or go on from has of the model.
+    func stored(in origin: Checkpoint) throws(Fault) -> Model.Description {
+        isResumed ? configuration : try configuration.stored(in: origin.configuration())
+    }
+
     /// Loads what the run goes on from, or makes the first parameters.
     func begin(_ trainer: Trainer<Model>) throws {
         if isResumed, let origin {
             try trainer.load(origin)
         } else if let origin {
-            try trainer.model.load(origin)
+            let stored = try stored(in: origin)
+            if stored.tensors.count < configuration.tensors.count { trainer.model.initialize(seed: state.recipe.seed) }
+            try trainer.model.load(origin, as: stored)
         } else {
             trainer.model.initialize(seed: state.recipe.seed)
         }

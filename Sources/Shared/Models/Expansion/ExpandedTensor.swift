@@ -149,7 +149,7 @@ public struct ExpandedTensor: Sendable {
         switch tensor.role {
         case .norm: return [Float](repeating: 1, count: width)
         case .bias: return [Float](repeating: 0, count: width)
-        case .matrix, .residualMatrix:
+        case .matrix, .residualMatrix, .adapterInput, .adapterOutput:
             if fill == .zero { return [Float](repeating: 0, count: width) }
             let values = Tensor(zeroed: width)
             Random(seed: seed, purpose: RandomPurpose.expansion + UInt64(index), step: generation)

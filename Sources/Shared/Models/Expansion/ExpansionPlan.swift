@@ -38,6 +38,11 @@ public struct ExpansionPlan: Sendable {
     /// - Parameter generation: expansions that the model has been through: each draws random numbers of its own.
     /// - Throws: `Fault` (usage): the policy does not enlarge, or the family cannot be enlarged so.
     public init(_ before: ModelConfiguration, _ policy: ExpansionPolicy, generation: Int = 0) throws(Fault) {
+        if before.adapters != nil {
+            throw Fault(
+                .usage, "\(policy): the model has low-rank adapters, and no rule says how they grow",
+                hint: "ckpt-tool merge-lora CKPT -o DIR makes a model without them")
+        }
         var draft = ExpansionDraft(before)
         switch policy.change {
         case .layers(let count, let how, let place): try draft.addLayers(count, how, place)

@@ -142,6 +142,12 @@ public struct ReferenceForward {
     /// x · Wᵀ + b, or x · W + b where W is stored (in, out).
     private func affine(_ name: String, _ x: [Double], _ inputs: Int) throws -> [Double] {
         var y = multiply(x, try tensor(name + ".weight"), inputs: inputs, isInputMajor: c.isInputMajor)
+        let (a, b) = ModelConfiguration.adapterNames(of: name)
+        if let adapters = c.adapters, layout[a] != nil {
+            let low = multiply(x, try tensor(a), inputs: inputs, isInputMajor: false)
+            let added = multiply(low, try tensor(b), inputs: adapters.rank, isInputMajor: false)
+            for i in y.indices { y[i] += adapters.scale * added[i] }
+        }
         if layout[name + ".bias"] != nil {
             let bias = try tensor(name + ".bias")
             for i in y.indices { y[i] += Double(bias[i % bias.count]) }

@@ -1,4 +1,4 @@
-// Shell-like patterns over metric names.
+// Shell-like patterns over names: of parameters, of metrics.
 
 /// A pattern in which `*` stands for any text and `?` for any one character; everything else stands for itself.
 public struct Glob: Sendable, Hashable {
