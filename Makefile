@@ -89,8 +89,9 @@ interop: build $(VENV)/interop ## Compare checkpoints, logits and conversions wi
 expansion: build $(VENV)/ready ## Make models larger and compare their logits with transformers' (PyPI); three minutes
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" Tests/python/expansion.sh
 
-optimizers: build $(VENV)/ready ## Compare updates of every optimizer with float64 references and PyTorch
+optimizers: build $(VENV)/ready ## Compare updates of every optimizer, and adapters, with float64 references and PyTorch
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_optimizers.py
+	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_lora.py
 
 tokenizers: build $(VENV)/tokenizers ## Compare ids with tiktoken and tokenizers on over 100 MB of text (QUICK=--quick: 4 MB)
 	PATH="$(CURDIR)/$(VENV)/bin:$(CURDIR)/$(BUILD)/release:$$PATH" python3 Tests/python/check_tokenizers.py $(QUICK)

@@ -54,7 +54,8 @@ import Testing
         for (family, _) in families {
             let c = try configuration(family).adapted("rank=4,alpha=2.5,rslora=true,targets=all")
             let again = try ModelConfiguration(json: c.json, name: "config.json")
-            #expect(again == c && again.adapters?.scale == 1.25 && again.json == c.json)
+            #expect(again.adapters == c.adapters && again.adapters?.scale == 1.25)
+            #expect(again.json == c.json && ParameterLayout(again) == ParameterLayout(c))
             #expect(try c.adapted(by: nil).json["lora"] == nil)
         }
         for text in [

@@ -161,6 +161,28 @@ import Testing
             """)
     }
 
+    /// What is frozen where an expansion numbers layers anew: others are frozen from there on, and what learns then begins with
+    /// moments of zero, wherever the run is cut.
+    @Test(arguments: [
+        "--optimizer lion --ema 0.9 --freeze *.layers.1.*", "--optimizer sgd --momentum 0 --freeze *.layers.0.*@4-",
+        "--optimizer muon --freeze *.layers.1.*@1-6 --ema 0.5", "--freeze *.layers.2.*@2-7 --freeze *.layers.0.*",
+    ])
+    func frozenLayersThatAreNumberedAnewGoOn(recipe: String) throws {
+        try expectWell(
+            """
+            set -f
+            sed 's/"num_hidden_layers": 2/"num_hidden_layers": 3/' qwen3.json > deep.json
+            recipe="--schedule-steps 9 --expand-at 5 layers=5 intermediate=48 \(recipe)"
+            pack | learn --run whole --model deep.json --steps 9 $recipe 2> /dev/null
+            for cut in 3 5 6 8; do
+                pack | learn --run cut$cut --model deep.json --steps $cut $recipe 2> /dev/null
+                go_on cut$cut --steps 9 2> /dev/null
+                diff -r whole/latest/ cut$cut/latest/
+            done
+            ckpt-tool verify --deep whole
+            """)
+    }
+
     @Test func aStackIsToldToChangeTheFunction() throws {
         try expectWell(
             """

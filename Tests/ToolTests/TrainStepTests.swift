@@ -357,7 +357,9 @@ import Testing
     }
 
     #if os(Linux)
-        @Test(arguments: ["--recompute none", "--recompute layer", "--freeze *.h.* --freeze !*.ln_?.*"])
+        @Test(arguments: [
+            "--recompute none", "--recompute layer", "--freeze *.h.* --freeze !*.ln_?.*", "--lora rank=16,targets=all",
+        ])
         func theMemoryPlanIsWhatARunTakes(options: String) throws {
             try expectWell(
                 """
