@@ -34,11 +34,13 @@ import Testing
         let count = Int(Host.environment("MILLRACE_MUTATIONS") ?? "") ?? 200
         try withTemporaryDirectory { path in
             let inputs = try inputs(target)
+            let valid = inputs.filter { $0.name.hasPrefix("valid-") }
             var mutation = Mutation(seed: 1)
             var refused = 0
             for k in 0..<count {
-                let bytes = mutation.damaged(
-                    inputs[k % inputs.count].bytes, with: inputs[(k * 7 + 1) % inputs.count].bytes)
+                // Every other one is damage to a file as it should be.
+                let base = k % 2 == 0 ? valid[k / 2 % valid.count] : inputs[k % inputs.count]
+                let bytes = mutation.damaged(base.bytes, with: inputs[(k * 7 + 1) % inputs.count].bytes)
                 // A trap ends the process: whoever looks for its cause finds the input here.
                 try writeFile(bytes, to: path + "-" + target.rawValue)
                 if try !target.takes(bytes, in: FilePath(path)) { refused += 1 }
