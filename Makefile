@@ -19,7 +19,7 @@ TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
 SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults long neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults longrun fuzz long neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -71,6 +71,12 @@ format: ## Rewrite the Swift sources in the project's format
 
 faults: build ## Kill, starve, damage and unplug runs a few thousand times; under ten minutes (FAULTS=--quick: two)
 	$(PYTHON) Tests/faults $(FAULTS)
+
+longrun: build ## 5,000 steps with a fault every 250, and without: the same bytes, memory and work flat (OUT=out/longrun)
+	$(PYTHON) Tests/faults/long_run.py --output "$(or $(OUT),out/longrun)" $(LONGRUN)
+
+fuzz: setup ## Feed the parsers of foreign files with libFuzzer and the address sanitizer (FUZZ_SECONDS=60 each)
+	Tests/fuzz/run.sh
 
 long: setup ## The tool tests with every moment and every length instead of a sample; half an hour
 	MILLRACE_LONG=1 swift test -c release --filter ToolTests

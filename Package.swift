@@ -98,6 +98,13 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Bytes", system], path: "Tests/TestSupport",
             swiftSettings: swiftSettings),
+        // Parsers as functions of bytes, for libFuzzer (Tests/fuzz) and for the tests.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Training", "Batches", "Tokens", "Models", "Checkpoints", "Metrics", "Bytes", system,
+            ], path: "Tests/FuzzTargets", swiftSettings: swiftSettings),
+        tests("FuzzTests", ["FuzzTargets", "Bytes"]),
         tests("BytesTests", ["Bytes", "CZstd"]),
         tests("TokensTests", ["Tokens", "Bytes"]),
         tests("BatchesTests", ["Batches", "Tokens", "Bytes"]),
@@ -121,3 +128,8 @@ let package = Package(
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c11
 )
+
+// What `make fuzz` links libFuzzer to: nobody else needs it as a library.
+if Context.environment["MILLRACE_FUZZ"] != nil {
+    package.products.append(.library(name: "FuzzTargets", type: .static, targets: ["FuzzTargets"]))
+}

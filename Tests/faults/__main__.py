@@ -18,12 +18,14 @@ import crash
 import damage
 import disk
 import kills
+import writers
 from workload import Failed, Workload
 
 # Part -> what it does, in full and as a sample.
 PARTS = {
     "kills": (lambda w: kills.kills(w, 1000), lambda w: kills.kills(w, 60)),
     "calls": (lambda w: calls.calls(w, 1), lambda w: calls.calls(w, 24)),
+    "writers": (lambda w: writers.writers(w, 1), lambda w: writers.writers(w, 12)),
     "damage": (lambda w: damage.damage(w, 40), lambda w: damage.damage(w, 3)),
     "disk": (lambda w: disk.full_disk(w, 1), lambda w: disk.full_disk(w, 4)),
     "crash": (lambda w: crash.lost_cache(w, 4), lambda w: crash.lost_cache(w, 30)),

@@ -46,7 +46,7 @@ public final class AppendFile: ByteSink {
 
     /// Flushes what was written, and the directory that holds the name, to the disk.
     public func synchronize() throws(Fault) {
-        if fsync(descriptor.rawValue) != 0 { throw .writing(name, Errno(rawValue: errno)) }
+        if fsyncAll(descriptor.rawValue) != 0 { throw .writing(name, Errno(rawValue: errno)) }
         try FileSystem.synchronizeDirectory(path.parent)
     }
 }

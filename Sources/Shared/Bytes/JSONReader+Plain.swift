@@ -100,16 +100,17 @@ private struct PlainScanner {
         return nil
     }
 
+    /// Of at most 18 digits, which need no look-out for an overflow; the strict parser reads the rest.
     private mutating func wholeNumber(in bytes: UnsafeBufferPointer<UInt8>) -> Int? {
         let first = position
         var value = 0
-        while position < bytes.count, position - first <= 18 {
+        while position < bytes.count, position - first < 18 {
             let digit = unsafe bytes[position] &- 0x30
             if digit > 9 { break }
             value = value * 10 + Int(digit)
             position += 1
         }
-        guard position > first, position - first <= 18, position < bytes.count else { return nil }
+        guard position > first, position < bytes.count else { return nil }
         if unsafe bytes[first] == 0x30, position - first > 1 { return nil }
         switch unsafe bytes[position] {
         case UInt8(ascii: ","), UInt8(ascii: "}"), 0x20, 0x09, 0x0a, 0x0d: return value

@@ -17,7 +17,7 @@ private let requested = Atomic<Bool>(false)
 public enum Interruption {
     /// Installs the handlers. Call before threads are started.
     public static func install() {
-        FileSource.interruptionProbe.withLock { $0 = { isRequested } }
+        FileSource.interruptionProbe.withLock { $0 = InterruptionProbe { isRequested } }
         _ = requested.load(ordering: .relaxed)  // made now: the handler must not be the one that initializes it
         for number in [SIGINT, SIGTERM] {
             var action = sigaction()

@@ -20,7 +20,7 @@ public struct ShardMask: Sendable {
     init(
         _ file: any RangedSource, expected: LossMaskManifest.Record, shard: ShardRecord, type: TokenType
     ) throws(Fault) {
-        let frames = (shard.tokens + type.tokensPerFrame - 1) / type.tokensPerFrame
+        let frames = LossMaskFormat.frames(tokens: shard.tokens, type: type)
         let size = LossMaskFormat.size(tokens: shard.tokens, type: type)
         if file.size != size || expected.bytes != size {
             throw .badData(
@@ -80,9 +80,13 @@ enum LossMaskFormat {
     static let name = Array("MRLM".utf8)
     static let headerBytes = 24
 
+    /// Whatever number of tokens a manifest states, nothing here leaves 63 bits.
+    static func frames(tokens: Int, type: TokenType) -> Int {
+        tokens / type.tokensPerFrame + (tokens % type.tokensPerFrame == 0 ? 0 : 1)
+    }
+
     static func size(tokens: Int, type: TokenType) -> Int {
-        let frames = (tokens + type.tokensPerFrame - 1) / type.tokensPerFrame
-        return headerBytes + 4 * frames + 4 + (tokens + 7) / 8
+        headerBytes + 4 * frames(tokens: tokens, type: type) + 4 + tokens / 8 + (tokens % 8 == 0 ? 0 : 1)
     }
 
     /// `shard-00000.tok.zst` → `shard-00000.mask`.
