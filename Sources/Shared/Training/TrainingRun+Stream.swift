@@ -67,6 +67,7 @@ extension TrainingRun {
         if let origin { try configuration.require(tensorsOf: origin) }
         let trainer = Trainer(Model(configuration, engine: engine, shape: shape(options.recompute)), state: state)
         trainer.evaluatesAverage = options.evaluatesAverage
+        trainer.norms = options.norms
         return trainer
     }
 
