@@ -50,6 +50,7 @@ bench: build $(VENV)/ready $(VENV)/tokenizers $(VENV)/bench ## Print speeds besi
 	$(VENV)/bin/python Benchmarks/packing.py
 	$(VENV)/bin/python Benchmarks/scale.py
 	$(VENV)/bin/python Benchmarks/metrics.py
+	$(VENV)/bin/python Benchmarks/norms.py
 
 scale: build ## Merge, open and seek a dataset of 100,000 shards and 1 T tokens that takes no disk; two minutes
 	$(PYTHON) Benchmarks/scale.py

@@ -108,7 +108,7 @@ static double time_parts(const workload *of, void (*work)(void *, int64_t, int))
 
 static void adamw(workload *w) {
     const mr_adamw_parameters parameters = {1, 0.1f, 0.05f, 1e-4f, 1e-3f, 1.5f, 1e-8f};
-    mr_adamw(w->context, w->n, parameters, w->arrays[0], w->arrays[1], w->arrays[2], w->arrays[3]);
+    mr_adamw(w->context, w->n, parameters, w->arrays[0], w->arrays[1], w->arrays[2], w->arrays[3], NULL);
 }
 
 static void gradient_norm(workload *w) { sink = (float)mr_sum_squares(w->context, w->n, w->arrays[0]); }

@@ -45,9 +45,20 @@ extension MetricsCat {
             StandardError.writeLine("note: \(omission.shownRows) of \(rows) rows; --all shows every one")
         }
         if !omission.columns.isEmpty {
-            let names = omission.columns.map(printable).joined(separator: ", ")
-            StandardError.writeLine("note: no room for \(names); --select chooses, --all shows every one")
+            StandardError.writeLine(
+                "note: no room for \(Self.listed(omission.columns)); --select chooses, --all shows every one")
         }
+    }
+
+    /// A few names, groups of a metric as one.
+    private static func listed(_ columns: [String]) -> String {
+        var names: [String] = []
+        for column in columns {
+            let name = column.firstRange(of: "_group_").map { column[..<$0.upperBound] + "*" } ?? column
+            if !names.contains(name) { names.append(name) }
+        }
+        let (shown, rest) = (names.prefix(12).map(printable).joined(separator: ", "), names.count - 12)
+        return rest > 0 ? "\(shown) and \(rest) more" : shown
     }
 
     private func draw(_ runs: [SurveyedRun], _ columns: [[String]], to sink: any ByteSink) throws {
@@ -122,6 +133,8 @@ extension MetricsCat {
     /// The metrics of all runs, in the order of their first appearance.
     static func union(_ columns: [[String]]) -> [String] {
         var seen = Set<String>()
-        return columns.flatMap { $0 }.filter { seen.insert($0).inserted }
+        let keys = columns.flatMap { $0 }.filter { seen.insert($0).inserted }
+        // A run's first record is that of a checkpoint, but a page begins with losses.
+        return keys.filter { !MetricMeaning.isOfEvents($0) } + keys.filter(MetricMeaning.isOfEvents)
     }
 }

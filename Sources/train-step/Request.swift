@@ -44,7 +44,7 @@ struct Request {
             ("--steps", target.steps, 0), ("--eval-every", watch.evalEvery, 0), ("--save-every", watch.saveEvery, 0),
             ("--keep-last", watch.keepLast, 0), ("--keep-every", watch.keepEvery, 0),
             ("--micro-batches", work.microBatches, 1), ("--max-skips", watch.maxSkips, 1),
-            ("--patience", watch.patience, 0),
+            ("--patience", watch.patience, 0), ("--norms-every", watch.normsEvery, 0),
         ] {
             if let value, value < least { throw usage("\(name) is \(value), expected \(least) or more") }
         }
@@ -58,8 +58,13 @@ struct Request {
         options.keep = watch.keepLast ?? options.keep
         options.keepEvery = watch.keepEvery ?? options.keepEvery
         options.maximumSkips = watch.maxSkips ?? options.maximumSkips
+        options.norms.every = watch.normsEvery ?? options.norms.every
+        options.norms.byLayer = watch.normsByLayer ?? options.norms.byLayer
         options.hooks = try watch.hooks()
         if options.evaluateEvery > 0 && options.validation == nil { throw usage("--eval-every needs --validation") }
+        if watch.normsByLayer == true && options.norms.every == 0 {
+            throw usage("--norms-by-layer needs --norms-every: no step is measured")
+        }
         if target.run != nil && options.evaluatesAverage && recipe.ema == nil { throw usage("--eval-ema needs --ema") }
         if options.validation == "-" { throw usage("--validation is a file: standard input is the training stream") }
         options.microBatches = work.microBatches

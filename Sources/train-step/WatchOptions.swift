@@ -31,6 +31,15 @@ struct WatchOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Stop at a validation loss this low; -inf = at none (the default).", valueName: "x"))
     var targetLoss: Double?
 
+    @Option(
+        help: ArgumentHelp(
+            "Steps between records of norms and outliers, in all and by part of the network; 0 = none (default: 10).",
+            valueName: "n"))
+    var normsEvery: Int?
+
+    @Flag(inversion: .prefixedNo, help: "Record them of each layer, too.")
+    var normsByLayer: Bool?
+
     @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
     var saveEvery: Int?
 

@@ -66,6 +66,62 @@ import Testing
         }
     }
 
+    /// Measuring changes nothing, and what it says is the twin's to the bit; also over more than one batch of blocks.
+    @Test(arguments: InstructionSet.supported, [1, 2, 3])
+    func updatesAreMeasured(set: InstructionSet, threads: Int) throws {
+        let engine = try Engine(threads: threads, instructionSet: set)
+        let sizes = [0, 1, 7, 16, 33, 4095, 4096, 4097, 20000] + (set == .scalar ? [] : [4096 * 1024 + 4111])
+        for count in sizes {
+            let (g, p, m, v) = (noise(count, 1), noise(count, 2), noise(count, 3), noise(count, 4).map { $0 * $0 })
+            #expect(engine.magnitude(Tensor(g)) == Naive.magnitude(g))
+            func check(_ update: (_ p: Tensor, _ m: Tensor, _ v: Tensor, _ isMeasured: Bool) -> UpdateSquares?) {
+                let (one, other) = ([Tensor(p), Tensor(m), Tensor(v)], [Tensor(p), Tensor(m), Tensor(v)])
+                #expect(update(one[0], one[1], one[2], false) == nil)
+                let squares = update(other[0], other[1], other[2], true)
+                #expect(zip(one, other).allSatisfy { sameBits($0.array, $1.array) })
+                #expect(squares == Naive.updateSquares(before: p, after: one[0].array))
+            }
+            // No epsilon: what lies behind the last element must not show.
+            let adamW = AdamWUpdate(
+                gradientScale: 0.7, oneMinusBeta1: 0.1, oneMinusBeta2: 0.05, decay: 1e-4, stepSize: 3e-3,
+                inverseSquareRootBias2: 1.7, epsilon: 0)
+            check { engine.adamW(adamW, gradient: Tensor(g), parameters: $0, m: $1, v: $2, isMeasured: $3) }
+            if count > 20000 { continue }
+            let lion = LionUpdate(
+                gradientScale: 0.7, oneMinusBeta1: 0.1, oneMinusBeta2: 0.01, decay: 1e-4, stepSize: 3e-3)
+            check { p, m, _, isMeasured in
+                engine.lion(lion, gradient: Tensor(g), parameters: p, m: m, isMeasured: isMeasured)
+            }
+            for (momentum, nesterov) in [(Float(0), false), (0.9, true)] {
+                let sgd = SGDUpdate(
+                    gradientScale: 0.7, decay: 1e-2, momentum: momentum, stepSize: 3e-3, nesterov: nesterov)
+                check { p, m, _, isMeasured in
+                    engine.sgd(
+                        sgd, gradient: Tensor(g), parameters: p, m: momentum == 0 ? nil : m, isMeasured: isMeasured)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: InstructionSet.supported)
+    func largestIsNotANumberWhenAnElementIs(set: InstructionSet) throws {
+        let engine = try Engine(threads: 2, instructionSet: set)
+        for (bad, place) in [(Float.nan, 0), (-.nan, 8191), (.nan, 8999), (.infinity, 8191), (-.infinity, 3)] {
+            var x = noise(9000, 1)
+            x[place] = bad
+            let found = engine.magnitude(Tensor(x))
+            #expect(bad.isNaN ? found.largest.isNaN : found.largest == .infinity)
+            #expect(!found.squares.isFinite)
+        }
+        #expect(engine.magnitude(Tensor([0, -3, 1, 0])).outlier == 3 / 2.5.squareRoot())
+        #expect(engine.magnitude(Tensor([0, 0])).outlier == nil)
+    }
+
+    @Test func peakIsAPlausibleRate() throws {
+        let peak = try Engine(threads: 1).measurePeakRate()
+        #expect(peak > 1e8 && peak < 1e13)
+    }
+
     @Test func nonFiniteInputShows() throws {
         let engine = try Engine(threads: 2)
         for bad in [Float.nan, .infinity, -.infinity] {

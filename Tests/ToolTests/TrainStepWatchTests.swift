@@ -194,19 +194,24 @@ import Testing
                 TrainStepWatchTests.setUp + #"""
                     set -e
                     pack | watched --run run --model model.json --steps 9 --save-every 3 --patience 1 --min-delta 9 \
-                        --guard-window 2 --guard-z 0.001 --rollback --max-skips 2 --on-checkpoint 'exit 1' || true
+                        --guard-window 2 --guard-z 0.001 --rollback --max-skips 2 --on-checkpoint 'exit 1' --norms-by-layer || true
                     python3 - "$PAGES/metrics.schema.json" <<'END'
-                    import json, sys
-                    properties = json.load(open(sys.argv[1]))["properties"]
+                    import json, re, sys
+                    schema = json.load(open(sys.argv[1]))
+                    properties = schema["properties"]
                     kinds = set()
                     for line in open("run/metrics.jsonl"):
                         for key, value in json.loads(line).items():
                             if key.endswith("_nonfinite"): continue
-                            assert key in properties, key
-                            rule = properties[key]
+                            patterns = [rule for name, rule in schema["patternProperties"].items() if re.search(name, key)]
+                            assert key in properties or patterns, key
+                            assert not patterns or type(value) is float and value >= 0, (key, value)
+                            rule = properties.get(key, {})
                             if "enum" in rule: assert value in rule["enum"], (key, value)
                             kinds.add(key)
-                    assert {"guard", "checkpoint", "resident_bytes", "stop", "hook", "perplexity", "data_wait_seconds"} <= kinds, kinds
+                    assert {"guard", "checkpoint", "resident_bytes", "stop", "hook", "perplexity", "data_wait_seconds", "epoch", "fraction_of_peak",
+                        "flops_per_second", "peak_flops_per_second", "update_norm", "gradient_outlier_group_layer_0",
+                        "update_to_weight_ratio_group_attention", "activation_outlier_group_embedding"} <= kinds, kinds
                     END
                     """#, environment: ["PAGES": page], directory: directory)
             #expect(result.status == 0, "\(result.text)\(result.errors)")

@@ -84,12 +84,13 @@ def check_schema(path):
         {"step": 1, "update_norm_group_attention": 0.5}, {"step": 1, "checkpoint": "step-1", "checkpoint_seconds": 1.5},
         {"step": 1, "guard": "nonfinite_loss", "guard_value": None, "guard_value_nonfinite": "nan", "guard_limit": 3},
         {"step": 1, "resident_bytes": 1, "peak_resident_bytes": 2, "processor_seconds": 0.5},
+        {"step": 1, "epoch": 0.25, "flops_per_second": 1e9, "fraction_of_peak": 0.5, "gradient_outlier_group_layer_11": 9.5},
         {"step": 1, "gradient_norm_group_mlp": None, "gradient_norm_group_mlp_nonfinite": "inf"},
     ]
     bad = [
         {}, {"step": -1}, {"step": 1.5}, {"step": 1, "a": True}, {"step": 1, "a": []}, {"step": 1, "A": 1},
         {"step": 1, "x_nonfinite": "NaN"}, {"step": 1, "tokens": 1.5}, {"step": 1, "gradient_norm": -1}, {"step": 1, "guard": "no"},
-        {"step": 1, "checkpoint_bytes": 1}, {"step": 1, "update_norm_group_mlp": -1}, {"step": 1, "train_loss": "2.5"},
+        {"step": 1, "checkpoint_bytes": 1}, {"step": 1, "update_norm_group_mlp": -1}, {"step": 1, "gradient_outlier_group_mlp": "9"}, {"step": 1, "epoch": -1}, {"step": 1, "train_loss": "2.5"},
     ]
     for record in good:
         validator.validate(record)

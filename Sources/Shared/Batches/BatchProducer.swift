@@ -118,6 +118,11 @@ public final class BatchProducer {
             packing: recipe.packing.rawValue, seed: recipe.seed, epochs: epochs, crossDocument: recipe.crossDocument,
             rank: rank, world: world, start: begin.text, before: world == 1 ? start.counts : before)
         head.lanes = recipe.lanes
+        let tokens = sources.reduce((partialValue: 0, overflow: false)) { sum, source in
+            let (next, overflow) = sum.partialValue.addingReportingOverflow(source.tokenCount)
+            return (next, overflow || sum.overflow)
+        }
+        head.epochTokens = tokens.overflow || tokens.partialValue > StreamCounts.maximum ? nil : tokens.partialValue
         head.mask = recipe.mask.json
         if sources.count > 1 {
             head.mix = zip(sources, mixture.shares).map { StreamHead.MixedSource(dataset: $0.digest, share: $1) }

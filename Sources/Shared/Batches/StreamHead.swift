@@ -33,6 +33,8 @@ public struct StreamHead: Sendable, Equatable {
     public var seed: UInt64
     /// nil: without end.
     public var epochs: Int?
+    /// Tokens of a pass over the data, all sources of a mix together; nil: the stream does not say.
+    public var epochTokens: Int?
     public var crossDocument: Bool
     public var rank: Int
     public var world: Int
@@ -119,6 +121,7 @@ public struct StreamHead: Sendable, Equatable {
         ]
         // What a plain run has not stands in no plain run's HEAD.
         if lanes > 1 { object["lanes"] = .integer(lanes) }
+        if let epochTokens { object["epoch_tokens"] = .integer(epochTokens) }
         if !mask.isNull { object["mask"] = mask }
         if !mix.isEmpty {
             object["mix"] = .array(
@@ -184,6 +187,9 @@ public struct StreamHead: Sendable, Equatable {
             if lanes % world != 0 || rows % max(1, lanes / world) != 0 {
                 throw fields.fault("\(lanes) lanes in HEAD do not divide \(rows) rows of one of \(world) ranks")
             }
+        }
+        if json["epoch_tokens"] != nil {
+            epochTokens = try fields.integer("epoch_tokens", in: 1...StreamCounts.maximum)
         }
         mask = json["mask"] ?? .null
         if let mix = json["mix"] {

@@ -8,12 +8,16 @@
 enum { MR_FLAT_BLOCK = 4096 };
 /// Block sums that are gathered before they are added up.
 enum { MR_FLAT_BATCH = 1024 };
+/// Vectors and rounds of the task that does nothing but fused multiply-adds.
+enum { MR_PEAK_STEPS = 8000 };
 
 typedef struct {
     int64_t n;
     const float *x;
     float *y;
     double *sums;
+    mr_magnitude *magnitudes;
+    mr_update_squares *squares;  // NULL: not wanted
     mr_adamw_parameters parameters;
     mr_lion_parameters lion;
     mr_sgd_parameters sgd;
@@ -26,11 +30,16 @@ typedef struct {
 typedef struct {
     void (*add)(void *argument, int64_t task, int worker);
     void (*sum_squares)(void *argument, int64_t task, int worker);
+    void (*magnitude)(void *argument, int64_t task, int worker);
     void (*adamw)(void *argument, int64_t task, int worker);
     void (*lion)(void *argument, int64_t task, int worker);
     void (*sgd)(void *argument, int64_t task, int worker);
     void (*average)(void *argument, int64_t task, int worker);
     void (*combine)(void *argument, int64_t task, int worker);
+    /// sums[task] = what keeps the work from being left out.
+    void (*peak)(void *argument, int64_t task, int worker);
+    /// Operations of such a task.
+    double peak_operations;
 } mr_flat_kernels;
 
 extern const mr_flat_kernels mr_flat_kernels_scalar, mr_flat_kernels_avx2, mr_flat_kernels_avx512,

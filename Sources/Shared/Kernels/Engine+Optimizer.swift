@@ -83,8 +83,19 @@ extension Engine {
         unsafe mr_sum_squares(context, Int64(x.count), x.pointer)
     }
 
+    /// Σ x², to the bit as `sumOfSquares` has it, and the largest |x|, which is NaN when any element is.
+    public func magnitude(_ x: Tensor) -> Magnitude {
+        let found = unsafe mr_magnitude_of(context, Int64(x.count), x.pointer)
+        return Magnitude(count: x.count, squares: found.squares, largest: found.largest)
+    }
+
     /// One AdamW update of `parameters` and its moments `m` and `v`, in one pass over memory.
-    public func adamW(_ update: AdamWUpdate, gradient: Tensor, parameters: Tensor, m: Tensor, v: Tensor) {
+    /// - Parameter isMeasured: whether to sum up what the parameters go through; the update is the same to the bit.
+    /// - Returns: that sum, or nil.
+    @discardableResult
+    public func adamW(
+        _ update: AdamWUpdate, gradient: Tensor, parameters: Tensor, m: Tensor, v: Tensor, isMeasured: Bool = false
+    ) -> UpdateSquares? {
         let count = parameters.count
         precondition(
             gradient.count == count && m.count == count && v.count == count,
@@ -93,12 +104,17 @@ extension Engine {
             gradient_scale: update.gradientScale, one_minus_beta1: update.oneMinusBeta1,
             one_minus_beta2: update.oneMinusBeta2, decay: update.decay,
             step_size: update.stepSize, inverse_sqrt_bias2: update.inverseSquareRootBias2, epsilon: update.epsilon)
-        unsafe mr_adamw(
-            context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer, v.pointer)
+        return unsafe measured(isMeasured) { squares in
+            unsafe mr_adamw(
+                context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer, v.pointer, squares)
+        }
     }
 
-    /// One Lion update of `parameters` and the moment `m`.
-    public func lion(_ update: LionUpdate, gradient: Tensor, parameters: Tensor, m: Tensor) {
+    /// One Lion update of `parameters` and the moment `m`; measured as `adamW` is.
+    @discardableResult
+    public func lion(
+        _ update: LionUpdate, gradient: Tensor, parameters: Tensor, m: Tensor, isMeasured: Bool = false
+    ) -> UpdateSquares? {
         let count = parameters.count
         precondition(
             gradient.count == count && m.count == count,
@@ -106,11 +122,16 @@ extension Engine {
         let numbers = mr_lion_parameters(
             gradient_scale: update.gradientScale, one_minus_beta1: update.oneMinusBeta1,
             one_minus_beta2: update.oneMinusBeta2, decay: update.decay, step_size: update.stepSize)
-        unsafe mr_lion(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer)
+        return unsafe measured(isMeasured) { squares in
+            unsafe mr_lion(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m.pointer, squares)
+        }
     }
 
-    /// One step of gradient descent; `m` nil: without momentum.
-    public func sgd(_ update: SGDUpdate, gradient: Tensor, parameters: Tensor, m: Tensor?) {
+    /// One step of gradient descent; `m` nil: without momentum. Measured as `adamW` is.
+    @discardableResult
+    public func sgd(
+        _ update: SGDUpdate, gradient: Tensor, parameters: Tensor, m: Tensor?, isMeasured: Bool = false
+    ) -> UpdateSquares? {
         let count = parameters.count
         precondition(
             gradient.count == count && m?.count ?? count == count,
@@ -118,7 +139,22 @@ extension Engine {
         let numbers = mr_sgd_parameters(
             gradient_scale: update.gradientScale, decay: update.decay, momentum: update.momentum,
             step_size: update.stepSize, nesterov: update.nesterov)
-        unsafe mr_sgd(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m?.pointer)
+        return unsafe measured(isMeasured) { squares in
+            unsafe mr_sgd(context, Int64(count), numbers, gradient.pointer, parameters.pointer, m?.pointer, squares)
+        }
+    }
+
+    private func measured(
+        _ isMeasured: Bool, _ body: (UnsafeMutablePointer<mr_update_squares>?) -> Void
+    ) -> UpdateSquares? {
+        guard isMeasured else {
+            body(nil)
+            return nil
+        }
+        var squares = mr_update_squares()
+        // SAFETY: the kernel writes to it and has returned when the pointer ends.
+        unsafe withUnsafeMutablePointer(to: &squares) { unsafe body($0) }
+        return UpdateSquares(update: squares.update, weight: squares.weight)
     }
 
     /// `y` += `weight` · (`x` · `scale` − `y`), a moving average. With `direction` also that average, or, with `nesterov`, the

@@ -31,6 +31,10 @@ public final class Engine {
 
     public var threads: Int { Int(unsafe mr_context_threads(context)) }
 
+    /// Floating-point operations a second that its threads can do in fused multiply-adds of fp32, all at once: measured now, in
+    /// about ten milliseconds.
+    public func measurePeakRate() -> Double { unsafe mr_peak_rate(context) }
+
     /// Bytes of panels and scratch, for the memory plan.
     public var workspaceBytes: Int { Int(unsafe mr_context_bytes(context)) }
 }

@@ -2,16 +2,31 @@
 
 extension Naive {
     /// As `Engine.sumOfSquares`: blocks of 4096, eight lanes of double, a fixed tree.
-    public static func sumOfSquares(_ x: [Float]) -> Double {
+    public static func sumOfSquares(_ x: [Float]) -> Double { sumOfSquares(x.map(Double.init)) }
+
+    private static func sumOfSquares(_ x: [Double]) -> Double {
         var total = 0.0
         for begin in stride(from: 0, to: x.count, by: 4096) {
             var lane = [Double](repeating: 0, count: 8)
             for i in begin..<min(begin + 4096, x.count) {
-                lane[(i - begin) % 8].addProduct(Double(x[i]), Double(x[i]))
+                lane[(i - begin) % 8].addProduct(x[i], x[i])
             }
             total += ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]))
         }
         return total
+    }
+
+    /// As `Engine.magnitude`.
+    public static func magnitude(_ x: [Float]) -> Magnitude {
+        let largest = x.reduce(Float(0)) { $0.isNaN || $1.isNaN ? .nan : max($0, abs($1)) }
+        return Magnitude(count: x.count, squares: sumOfSquares(x), largest: largest)
+    }
+
+    /// What an update that is measured returns.
+    public static func updateSquares(before: [Float], after: [Float]) -> UpdateSquares {
+        UpdateSquares(
+            update: sumOfSquares(zip(before, after).map { Double($1) - Double($0) }),
+            weight: sumOfSquares(before))
     }
 
     /// As `Engine.adamW`.

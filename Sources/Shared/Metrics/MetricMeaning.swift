@@ -14,6 +14,12 @@ public struct MetricMeaning: Sendable, Equatable {
         case setting
     }
 
+    /// Whether it is of records that say what a run did beside learning: saved, left out, ended, how much memory it took.
+    public static func isOfEvents(_ key: String) -> Bool {
+        ["checkpoint", "guard", "rollback", "hook", "stop"].contains { key == $0 || key.hasPrefix($0 + "_") }
+            || ["resident_bytes", "peak_resident_bytes", "processor_seconds", "peak_flops_per_second"].contains(key)
+    }
+
     public enum Better: Sendable { case lower, higher }
 
     public var role = Role.measure
@@ -70,6 +76,10 @@ public struct MetricMeaning: Sendable, Equatable {
         "tokens_per_second": .init(unit: "tokens a second", better: .higher, help: "Targets learned from a second"),
         "fraction_of_peak": .init(
             unit: "fraction of peak", better: .higher, help: "Floating-point work over what the processor can do"),
+        "flops_per_second": .init(
+            unit: "operations a second", better: .higher, help: "Floating-point operations of the model a second"),
+        "peak_flops_per_second": .init(
+            role: .setting, unit: "operations a second", help: "Operations a second that the processor can do"),
         "data_wait_seconds": .init(
             unit: "seconds of waiting", better: .lower, help: "Waiting for batches since the last record"),
         "checkpoint_seconds": .init(unit: "seconds of saving", better: .lower, help: "How long a checkpoint took"),

@@ -19,20 +19,24 @@ extension MetricsTable {
     /// - Returns: what is not shown.
     /// - Throws: whatever the sink throws.
     public func writeText(to sink: any ByteSink, maximumRows: Int?, width: Int?) throws -> Omission {
-        let rows = rowsToShow(maximumRows)
+        let rows = rowsToShow(maximumRows, isWhole: width == nil)
         let step = TextColumn(title: "step", cells: rows.map { String(steps[$0]) })
         let texts = columns.map { column in TextColumn(column.name, rows.map { value(row: $0, column: column) }) }
         var omission = Omission(shownRows: rows.count, rows: rowCount)
         var used = step.width
         var fitting = Set<Int>()
-        // Losses are what people look for: they get their room first.
-        let byRank = columns.indices.filter { isLoss($0) } + columns.indices.filter { !isLoss($0) }
+        // Losses are what people look for: they get their room first. Groups and events come when all else has its place.
+        let ranks = columns.map { rank($0) }
+        let byRank = (0...3).flatMap { rank in columns.indices.filter { ranks[$0] == rank } }
         for index in byRank where width.map({ used + 2 + texts[index].width <= $0 }) ?? true {
             used += 2 + texts[index].width
             fitting.insert(index)
         }
         omission.columns = columns.indices.filter { !fitting.contains($0) }.map { columns[$0].name }
-        let shown = [step] + columns.indices.filter(fitting.contains).map { texts[$0] }
+        // The first record of a run is that of a checkpoint, but it is not what a table begins with.
+        let isLast = { (index: Int) in width != nil && ranks[index] == 3 }
+        let order = columns.indices.filter { !isLast($0) } + columns.indices.filter(isLast)
+        let shown = [step] + order.filter(fitting.contains).map { texts[$0] }
         let buffer = BufferedSink(sink)
         try buffer.write(shown.map { $0.padded($0.title) }.joined(separator: "  ") + "\n")
         for row in rows.indices {
@@ -42,17 +46,33 @@ extension MetricsTable {
         return omission
     }
 
-    private func isLoss(_ column: Int) -> Bool { columns[column].name.hasSuffix("_loss") }
+    private func rank(_ column: Column) -> Int {
+        let key = runs[column.run].keys[column.index]
+        if key.hasSuffix("_loss") { return 0 }
+        return MetricMeaning.isOfEvents(key) ? 3 : key.contains("_group_") ? 2 : 1
+    }
+
+    /// Rows that hold more than clocks and events: that a run saved before its first step is no row of its curve. All of them
+    /// in a table that is nothing but events, or shown whole.
+    private func measuredRows(isWhole: Bool) -> [Int] {
+        let measures = columns.filter {
+            let key = runs[$0.run].keys[$0.index]
+            return key != "tokens" && MetricMeaning.of(key).role != .clock && rank($0) < 3
+        }
+        if isWhole || measures.isEmpty { return Array(0..<rowCount) }
+        return (0..<rowCount).filter { row in measures.contains { value(row: row, column: $0) != nil } }
+    }
 
     /// The first row, the last, and of each equal stretch between them the latest of those with the most values.
-    private func rowsToShow(_ maximum: Int?) -> [Int] {
-        guard let maximum, rowCount > max(maximum, 2) else { return Array(0..<rowCount) }
+    private func rowsToShow(_ maximum: Int?, isWhole: Bool) -> [Int] {
+        let all = measuredRows(isWhole: isWhole)
+        guard let maximum, all.count > max(maximum, 2), let first = all.first, let last = all.last else { return all }
         let stretches = max(maximum, 2) - 2
-        let inner = rowCount - 2
-        var rows = [0]
+        let inner = all.count - 2
+        var rows = [first]
         for stretch in 0..<stretches {
-            let range = (1 + inner * stretch / stretches)..<(1 + inner * (stretch + 1) / stretches)
-            var best = range.lowerBound
+            let range = all[(1 + inner * stretch / stretches)..<(1 + inner * (stretch + 1) / stretches)]
+            var best = range.first ?? first
             var most = -1
             for row in range {
                 let count = columns.count { value(row: row, column: $0).map { $0 != .null } ?? false }
@@ -60,7 +80,7 @@ extension MetricsTable {
             }
             rows.append(best)
         }
-        return rows + [rowCount - 1]
+        return rows + [last]
     }
 }
 

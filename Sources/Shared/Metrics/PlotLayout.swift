@@ -170,4 +170,8 @@ func escaped(_ text: String) -> String {
     return result
 }
 
-func shortened(_ text: String, to count: Int) -> String { text.count > count ? text.prefix(count - 1) + "…" : text }
+func shortened(_ text: String, to count: Int) -> String {
+    if text.count <= count { return text }
+    // What tells the groups of a metric apart stands at the end.
+    return text.contains("_group_") ? "…" + text.suffix(count - 1) : text.prefix(count - 1) + "…"
+}

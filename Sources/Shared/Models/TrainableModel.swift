@@ -128,6 +128,14 @@ public protocol TrainableModel: AnyObject {
     /// Does `body`, with the output of each stage of its forward passes shown under a name. The guard looks for the first
     /// that is not finite. A model that shows nothing only leaves the guard without a name.
     func watchStages(_ observer: @escaping (_ name: String, _ output: Tensor) -> Void, during body: () -> Void)
+
+    /// Shows the residual stream of each micro-batch (N, width) where it enters the first layer, `embedding`, and leaves each,
+    /// `layer_0`, until the next call; nil: to nobody. A model that shows nothing only has no `activation_outlier`.
+    func watchStream(_ observer: ((_ place: String, _ stream: Tensor, _ width: Int) -> Void)?)
+
+    /// What the two passes of a step need, for `flops_per_second`; nil: nobody knows.
+    /// - Parameter isFrozen: of each tensor.
+    func work(isFrozen: [Bool]) -> TrainingWork?
 }
 
 extension TrainableModel {
@@ -146,6 +154,8 @@ extension TrainableModel {
     }
 
     public func watchStages(_ observer: @escaping (String, Tensor) -> Void, during body: () -> Void) { body() }
+    public func watchStream(_ observer: ((String, Tensor, Int) -> Void)?) {}
+    public func work(isFrozen: [Bool]) -> TrainingWork? { nil }
 }
 
 extension TrainableModel where Accumulator == FlatGradients {

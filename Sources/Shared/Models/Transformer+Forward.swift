@@ -27,6 +27,7 @@ extension Transformer {
             positions: weights.positions.map { ($0, batch.position.slice(0, n)) },
             out: layer(0).residual.slice(0, n * c.hiddenSize))
         tap?(.embedding, layer(0).residual.slice(0, n * c.hiddenSize))
+        streamObserver?("embedding", layer(0).residual.slice(0, n * c.hiddenSize), c.hiddenSize)
         for index in 0..<c.layers {
             if isInterrupted() { return false }
             let (a, w) = (layer(index), weights.layers[index])
@@ -37,6 +38,7 @@ extension Transformer {
             let next = index + 1 < c.layers ? layer(index + 1).residual : activations.final
             finish(batch, a, w, out: next)
             tap?(.feedForward(layer: index), next.slice(0, n * c.hiddenSize))
+            streamObserver?("layer_\(index)", next.slice(0, n * c.hiddenSize), c.hiddenSize)
         }
         normalize(
             activations.final, weights.norm, n, out: activations.finalNorm, mean: activations.finalMean,

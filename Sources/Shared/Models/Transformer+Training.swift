@@ -52,6 +52,8 @@ extension Transformer: TrainableModel {
                 logitsFloats: logitsFloats(description))
     }
 
+    public func watchStream(_ observer: ((String, Tensor, Int) -> Void)?) { streamObserver = observer }
+
     public func watchStages(_ observer: @escaping (String, Tensor) -> Void, during body: () -> Void) {
         let (before, family) = (tap, configuration.family)
         tap = { stage, output in

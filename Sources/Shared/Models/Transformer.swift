@@ -25,6 +25,8 @@ public final class Transformer {
     /// Shown the output of each stage of a forward pass as it is made, rows of this micro-batch only, and free to change
     /// it: how the guard finds where numbers stop being finite, and how tests make them so.
     package var tap: ((ModelStage, Tensor) -> Void)?
+    /// Shown the residual stream between layers.
+    var streamObserver: ((_ place: String, _ stream: Tensor, _ width: Int) -> Void)?
 
     /// Plans and allocates everything; nothing is allocated afterwards.
     /// - Parameters:

@@ -162,62 +162,78 @@ public final class Optimizer {
     public func accepts(norm: Double) -> Bool { norm.isFinite && norm * clipScale(norm: norm) <= Optimizer.largestNorm }
 
     /// One update.
-    /// - Parameter norm: of the gradient, as `norm(of:)` gives it.
+    /// - Parameters:
+    ///   - norm: of the gradient, as `norm(of:)` gives it.
+    ///   - measure: told what each group that learns went through, in order; no bit of the update depends on it.
     /// - Returns: false, and nothing is touched, when `accepts` refuses the norm.
     public func update(
-        _ parameters: Tensor, gradient: Tensor, norm: Double, learningRate: Double, _ engine: Engine
+        _ parameters: Tensor, gradient: Tensor, norm: Double, learningRate: Double, _ engine: Engine,
+        measure: ((_ group: Int, UpdateSquares) -> Void)? = nil
     ) -> Bool {
         guard accepts(norm: norm) else { return false }
         let scale = Float(clipScale(norm: norm))
         for pass in passes {
             for index in pass.members { updates[index] += 1 }
-            let (offset, count) = (pass.group.offset, pass.group.count)
-            apply(
-                pass, gradient.slice(pass.group.gradientOffset, count), parameters.slice(offset, count),
-                m: pass.place.m.map { m.slice($0, count) }, v: pass.place.v.map { v.slice($0, count) }, scale: scale,
-                rate: learningRate * pass.group.rate, t: updates[pass.members.lowerBound], engine)
+            /// To elements of the pass, from the `begin`-th on.
+            func apply(_ begin: Int, _ count: Int) -> UpdateSquares? {
+                self.apply(
+                    pass, gradient.slice(pass.group.gradientOffset + begin, count),
+                    parameters.slice(pass.group.offset + begin, count),
+                    m: pass.place.m.map { m.slice($0 + begin, count) },
+                    v: pass.place.v.map { v.slice($0 + begin, count) }, scale: scale,
+                    rate: learningRate * pass.group.rate, t: updates[pass.members.lowerBound],
+                    isMeasured: measure != nil, engine)
+            }
+            guard let measure else {
+                _ = apply(0, pass.group.count)
+                continue
+            }
+            for index in pass.members {
+                let squares = apply(groups[index].offset - pass.group.offset, groups[index].count)
+                if let squares { measure(index, squares) }
+            }
         }
         return true
     }
 
     private func apply(
         _ pass: Pass, _ gradient: Tensor, _ parameters: Tensor, m: Tensor?, v: Tensor?, scale: Float, rate: Double,
-        t: Int, _ engine: Engine
-    ) {
+        t: Int, isMeasured: Bool, _ engine: Engine
+    ) -> UpdateSquares? {
         let s = settings
         let decay = pass.group.decays ? s.weightDecay : 0
         switch (pass.place.rule, m, v) {
         case (.adamW, let m?, let v?):
             let bias1 = 1 - Optimizer.power(s.beta1, t)
             let bias2 = 1 - Optimizer.power(s.beta2, t)
-            engine.adamW(
+            return engine.adamW(
                 AdamWUpdate(
                     gradientScale: scale, oneMinusBeta1: Float(1 - s.beta1), oneMinusBeta2: Float(1 - s.beta2),
                     decay: Float(rate * decay), stepSize: Float(rate / bias1),
                     inverseSquareRootBias2: Float(1 / bias2.squareRoot()), epsilon: Float(s.epsilon)),
-                gradient: gradient, parameters: parameters, m: m, v: v)
+                gradient: gradient, parameters: parameters, m: m, v: v, isMeasured: isMeasured)
         case (.lion, let m?, _):
-            engine.lion(
+            return engine.lion(
                 LionUpdate(
                     gradientScale: scale, oneMinusBeta1: Float(1 - s.beta1), oneMinusBeta2: Float(1 - s.beta2),
                     decay: Float(rate * decay), stepSize: Float(rate)),
-                gradient: gradient, parameters: parameters, m: m)
+                gradient: gradient, parameters: parameters, m: m, isMeasured: isMeasured)
         case (.sgd, _, _):
-            engine.sgd(
+            return engine.sgd(
                 SGDUpdate(
                     gradientScale: scale, decay: Float(decay), momentum: Float(s.momentum), stepSize: Float(rate),
-                    nesterov: s.nesterov), gradient: gradient, parameters: parameters, m: m)
+                    nesterov: s.nesterov), gradient: gradient, parameters: parameters, m: m, isMeasured: isMeasured)
         case (.muon, let m?, _):
             guard let newtonSchulz, let shape = pass.group.matrix else { preconditionFailure("no matrix") }
             engine.average(
                 gradient, scale: scale, weight: Float(1 - s.momentum), into: m,
                 direction: newtonSchulz.input.slice(0, gradient.count), nesterov: s.nesterov)
             let direction = newtonSchulz.orthogonalize(shape, engine)
-            engine.sgd(
+            return engine.sgd(
                 SGDUpdate(
                     gradientScale: Float(Optimizer.factor(shape, s.muonScale)), decay: Float(decay), momentum: 0,
                     stepSize: Float(rate), nesterov: false),
-                gradient: direction, parameters: parameters, m: nil)
+                gradient: direction, parameters: parameters, m: nil, isMeasured: isMeasured)
         default: preconditionFailure("\(pass.place.rule) without its moments")
         }
     }

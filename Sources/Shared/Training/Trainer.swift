@@ -23,6 +23,10 @@ public struct StepReport: Sendable, Equatable {
     public let batch: Int
     /// Why the update was left out; nil when it was applied.
     public let skipped: SkippedStep?
+    /// Floating-point operations of its forward and backward passes; nil: the model does not say.
+    public let operations: Double?
+    /// What was measured of it; nil: it was not to be.
+    public let norms: StepNorms?
     public var isApplied: Bool { skipped == nil }
 }
 
@@ -59,6 +63,12 @@ public final class Trainer<Model: TrainableModel> {
     let average: Tensor?
     /// Whether `evaluate` takes the average.
     var evaluatesAverage = false
+    /// Which steps are measured.
+    public var norms = NormOptions(every: 0) {
+        didSet { observer = norms.every > 0 ? StepObserver(model, tensors, byLayer: norms.byLayer) : nil }
+    }
+    private var observer: StepObserver<Model>?
+    private var work: TrainingWork?
     /// The last step's, unclipped.
     var gradient: Tensor { gradients[0].flat }
 
@@ -83,6 +93,7 @@ public final class Trainer<Model: TrainableModel> {
         batch = ModelBatch(capacity: model.capacity)
         losses = Tensor(zeroed: model.capacity)
         for lane in gradients { lane.freeze(frozen) }
+        work = model.work(isFrozen: frozen)
     }
 
     /// Those that were frozen in the last step, or will be in the first.
@@ -95,6 +106,7 @@ public final class Trainer<Model: TrainableModel> {
         if mask == frozen { return }
         frozen = mask
         for lane in gradients { lane.freeze(mask) }
+        work = model.work(isFrozen: mask)
     }
 
     /// Learns from one batch. Rows [l·B/lanes, (l+1)·B/lanes) belong to lane l.
@@ -111,6 +123,9 @@ public final class Trainer<Model: TrainableModel> {
         let engine = model.engine
         if policyChanges.contains(state.step + 1) { setFrozen(policy.frozen(at: state.step + 1)) }
         for lane in gradients { lane.begin(engine) }
+        let observer = norms.isDue(step: state.step + 1) ? observer : nil
+        observer?.begin(length: tokens.length)
+        defer { observer?.endForward() }
         var sum = 0.0
         for lane in 0..<lanes {
             var row = lane * tokens.rows / lanes
@@ -129,12 +144,18 @@ public final class Trainer<Model: TrainableModel> {
                 row = stop
             }
         }
+        observer?.endForward()
         for lane in gradients { lane.finish(engine) }
         Model.Accumulator.reduce(gradients, engine)
         willChange()
         // Only now: a step that is given up must leave the moments of those that it would have frozen.
         optimizer.freeze(frozen)
         taps.gradient?(gradient)
+        if let observer {
+            for (index, group) in optimizer.groups.enumerated() where !optimizer.isFrozen[index] {
+                observer.note(gradient: self.gradient(of: index), of: index)
+            }
+        }
         let loss = count > 0 ? sum / Double(count) : .nan
         let norm = optimizer.norm(of: gradient, engine)
         let rate = schedule.rate(afterSteps: state.step)
@@ -143,7 +164,8 @@ public final class Trainer<Model: TrainableModel> {
         if skipped == nil {
             taps.moments?(optimizer.m, optimizer.v)
             let isApplied = optimizer.update(
-                model.parameters, gradient: gradient, norm: norm, learningRate: rate, engine)
+                model.parameters, gradient: gradient, norm: norm, learningRate: rate, engine,
+                measure: observer.map { observer in { observer.note($1, of: $0) } })
             if !isApplied {
                 skipped = SkippedStep(cause: .gradientTooLarge, value: norm, limit: Optimizer.largestNorm)
             }
@@ -158,7 +180,8 @@ public final class Trainer<Model: TrainableModel> {
         state.guardState.note(skipped, loss: loss, gradientNorm: norm)
         return StepReport(
             step: state.step, loss: loss, gradientNorm: norm, learningRate: rate, tokens: count, batch: tokens.index,
-            skipped: skipped)
+            skipped: skipped, operations: work?.operations(positions: tokens.rows * tokens.length, pairs: tokens.pairs),
+            norms: observer?.norms)
     }
 
     /// Mean loss in nats a target over a whole batch stream; nil when interrupted.
@@ -192,6 +215,20 @@ extension Trainer where Model == Transformer {
         let shape = TrainingShape(
             rows: rows, length: length, precision: state.recipe.precision, recompute: recompute)
         self.init(Transformer(configuration, engine: engine, shape: shape), state: state)
+    }
+}
+
+extension TokenBatch {
+    /// Queries with each key that they see: in a segment of s positions s (s + 1) / 2.
+    var pairs: Int {
+        segmentEnds.reduce(0) { sum, ends in
+            var (sum, begin) = (sum, 0)
+            for end in ends {
+                let length = Int(end) - begin
+                (sum, begin) = (sum + length * (length + 1) / 2, Int(end))
+            }
+            return sum
+        }
     }
 }
 

@@ -7,15 +7,24 @@ internal import SystemPackage
 
 /// Training time that goes on across resumes. A class: the loop, its evaluations and its end share one.
 final class TrainingClock {
+    /// What the processor can do, in floating-point operations a second.
+    let peakRate: Double
+    /// Passes over the data so far; nil: the stream does not say how long one is.
+    var epoch: Double?
     private let secondsBefore: Double
     private let begin = Host.monotonicClock
     private var last = Host.monotonicClock
+    /// Of the last step.
+    private var stepSeconds = 0.0
     /// Waiting for batches since the last train record.
     private var waitedSeconds = 0.0
     private var lastSystemRecord: Double?
 
     /// - Parameter secondsBefore: training time of the run before this process.
-    init(secondsBefore: Double) { self.secondsBefore = secondsBefore }
+    init(secondsBefore: Double, peakRate: Double) {
+        self.secondsBefore = secondsBefore
+        self.peakRate = peakRate
+    }
 
     /// The training time that the run's last record states.
     static func lastSeconds(run directory: FilePath) throws(Fault) -> Double {
@@ -30,8 +39,9 @@ final class TrainingClock {
     /// Tokens a second since the last call.
     func advance(tokens: Int) -> Double {
         let now = Host.monotonicClock
-        defer { last = now }
-        return Double(tokens) / max(now - last, 1e-9)
+        stepSeconds = max(now - last, 1e-9)
+        last = now
+        return Double(tokens) / stepSeconds
     }
 
     /// Time that was no training passed: it does not count in the next speed.
@@ -55,7 +65,12 @@ final class TrainingClock {
         record.set("gradient_norm", step.gradientNorm)
         // Of a step that was skipped nothing was clipped.
         if step.isApplied { record.set("gradient_norm_clipped", min(step.gradientNorm, state.recipe.clip)) }
+        if let norms = step.norms { record.set(norms) }
         record.set("tokens_per_second", tokensPerSecond)
+        if let operations = step.operations {
+            record.set("flops_per_second", operations / stepSeconds)
+            record.set("fraction_of_peak", operations / stepSeconds / peakRate)
+        }
         record.set("skipped_steps", state.guardState.skipped)
         record.set("data_wait_seconds", waitedSeconds)
         waitedSeconds = 0
@@ -90,8 +105,34 @@ final class TrainingClock {
 
     func timed(_ record: MetricsRecord) -> MetricsRecord {
         var record = record
+        if let epoch { record.set("epoch", epoch) }
         record.set("seconds", secondsBefore + Host.monotonicClock - begin)
         record.set("time", Host.wallClock)
         return record
+    }
+}
+
+extension MetricsRecord {
+    /// Figures of all parameters, then of each group.
+    fileprivate mutating func set(_ norms: StepNorms) {
+        set(norms.all, suffix: "", gradientNorm: false)
+        if let outlier = norms.activationOutlier { set("activation_outlier", outlier) }
+        if let outlier = norms.all.gradientOutlier { set("gradient_outlier", outlier) }
+        for group in norms.groups {
+            set(group, suffix: "_group_" + group.name, gradientNorm: true)
+            if let outlier = group.gradientOutlier { set("gradient_outlier_group_" + group.name, outlier) }
+        }
+        // Of the stream between layers only where layers are wanted.
+        guard norms.groups.contains(where: { $0.name.hasPrefix("layer_") }) else { return }
+        for stream in norms.streams {
+            if let outlier = stream.magnitude.outlier { set("activation_outlier_group_" + stream.name, outlier) }
+        }
+    }
+
+    private mutating func set(_ group: StepNorms.Group, suffix: String, gradientNorm: Bool) {
+        if gradientNorm { set("gradient_norm" + suffix, group.gradientNorm) }
+        if let norm = group.updateNorm { set("update_norm" + suffix, norm) }
+        if let norm = group.weightNorm { set("weight_norm" + suffix, norm) }
+        if let ratio = group.updateToWeightRatio { set("update_to_weight_ratio" + suffix, ratio) }
     }
 }

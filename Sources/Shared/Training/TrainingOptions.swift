@@ -27,6 +27,8 @@ public struct TrainingOptions: Sendable {
     public var acceptsNewData = false
     /// Skipped steps in a row after which the run gives up, or goes back to `last-good`.
     public var maximumSkips = 10
+    /// Which steps are measured, and how closely.
+    public var norms = NormOptions()
     /// What is run when something happened; not kept.
     public var hooks = TrainingHooks()
     /// The tokenizer file that a new run puts into its checkpoints; a resumed one takes its checkpoint's.
@@ -40,6 +42,8 @@ public struct TrainingOptions: Sendable {
     public var json: JSONObject {
         var object = plainJSON
         if evaluatesAverage { object["eval_ema"] = true }
+        object["norms_every"] = .integer(norms.every)
+        if norms.byLayer { object["norms_by_layer"] = true }
         return object
     }
 
@@ -61,6 +65,8 @@ public struct TrainingOptions: Sendable {
         evaluateEvery = validation == nil ? 0 : count("evaluate_every", 0)
         evaluatesAverage = json["eval_ema"]?.boolValue ?? false
         saveEvery = count("save_every", 0)
+        norms.every = count("norms_every", norms.every)
+        norms.byLayer = json["norms_by_layer"]?.boolValue ?? false
         keep = count("keep", 0)
         keepEvery = count("keep_every", 0)
         // Runs that were begun when the option had that name have it here, too.

@@ -25,7 +25,7 @@ extension TrainingRun {
         let record = clock.record(result, trainer.state)
         try session.metrics.append(record)
         report(.evaluated(step: step, result))
-        try runHook(.evaluation, record, session)
+        try runHook(.evaluation, record, session.reporter)
         if result.loss.isFinite {
             if mayBeGood(step) { provenStep = step }
             // Saved before this evaluation, which an interruption had cut.

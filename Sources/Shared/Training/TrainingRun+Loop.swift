@@ -21,20 +21,21 @@ extension TrainingRun {
         do {
             let outcome = try body()
             try settleAll(session)
+            state = session.trainer.state
             guard let outcome else { return nil }
             try recordSystem(session, isLast: true)
-            stop(session, outcome)
+            stop(session.reporter, outcome)
             return outcome
         } catch let halt as Halt {
             state = session.trainer.state
             try? settleAll(session)
-            stop(session, halt.stop, halt.fault.message)
+            stop(session.reporter, halt.stop, halt.fault.message)
             throw halt.fault
         } catch {
             let error = failSafe(session, error)
             state = session.trainer.state
             try? settleAll(session)
-            stop(session, "failed", (error as? Fault)?.message ?? "\(error)")
+            stop(session.reporter, "failed", (error as? Fault)?.message ?? "\(error)")
             throw error
         }
     }
@@ -90,6 +91,7 @@ extension TrainingRun {
                 if let directory = options.gradients { try trainer.writeGradient(of: step, to: directory) }
                 if step.isApplied { try promoteUnproven() }
                 let speed = clock.advance(tokens: step.tokens)
+                session.reporter.passOver(batch)
                 try metrics.append(clock.record(step, trainer.state, speed))
                 report(.stepped(step, tokensPerSecond: speed))
                 if let skipped = step.skipped { try raiseGuard(session, step, skipped) }

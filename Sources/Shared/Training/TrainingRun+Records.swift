@@ -61,7 +61,7 @@ extension TrainingRun {
             record.set("checkpoint_bytes", bytes)
             record = session.clock.timed(record)
             try session.metrics.append(record)
-            try runHook(.checkpoint, record, session)
+            try runHook(.checkpoint, record, session.reporter)
         }
     }
 
@@ -73,33 +73,34 @@ extension TrainingRun {
         record.set("resident_bytes", Host.residentBytes)
         record.set("peak_resident_bytes", Host.peakResidentBytes)
         record.set("processor_seconds", Host.processorSeconds)
+        record.set("peak_flops_per_second", session.clock.peakRate)
         try session.metrics.append(session.clock.timed(record))
     }
 
-    func stop(_ session: TrainingSession<Model>, _ outcome: TrainingOutcome) {
+    func stop(_ reporter: RunReporter, _ outcome: TrainingOutcome) {
         switch outcome {
-        case .complete: stop(session, "complete", nil)
-        case .exhausted: stop(session, "exhausted", nil)
-        case .interrupted: stop(session, "interrupted", nil)
-        case .stopped(let reason): stop(session, session.trainer.state.stopping?.reason?.rawValue ?? "stopped", reason)
+        case .complete: stop(reporter, "complete", nil)
+        case .exhausted: stop(reporter, "exhausted", nil)
+        case .interrupted: stop(reporter, "interrupted", nil)
+        case .stopped(let reason): stop(reporter, state.stopping?.reason?.rawValue ?? "stopped", reason)
         }
     }
 
     /// Records the end and tells `on-stop`. What goes wrong with that cannot make the end another.
-    func stop(_ session: TrainingSession<Model>, _ stop: String, _ reason: String?) {
-        var record = MetricsRecord(step: session.trainer.state.step)
-        record.set("tokens", session.trainer.state.tokens)
+    func stop(_ reporter: RunReporter, _ stop: String, _ reason: String?) {
+        var record = MetricsRecord(step: state.step)
+        record.set("tokens", state.tokens)
         record.set("stop", stop)
         if let reason { record.set("stop_reason", reason) }
-        record = session.clock.timed(record)
-        try? session.metrics.append(record)
-        try? runHook(.stop, record, session)
+        record = reporter.clock.timed(record)
+        try? reporter.metrics.append(record)
+        try? runHook(.stop, record, reporter)
     }
 
     /// Tells a hook. Its failure is said and recorded, and changes nothing.
-    func runHook(_ event: TrainingHooks.Event, _ record: MetricsRecord, _ session: TrainingSession<Model>) throws {
+    func runHook(_ event: TrainingHooks.Event, _ record: MetricsRecord, _ reporter: RunReporter) throws {
         guard let command = options.hooks.commands[event] else { return }
-        let wasInterrupted = session.isInterrupted()
+        let wasInterrupted = reporter.isInterrupted()
         var timeout = options.hooks.timeout
         if wasInterrupted { timeout = min(timeout, TrainingHooks.timeoutWhenInterrupted) }
         let begin = Host.monotonicClock
@@ -110,7 +111,7 @@ extension TrainingRun {
                 environment: [
                     ("MILLRACE_RUN", FileSystem.absolute(directory.path).string), ("MILLRACE_HOOK", event.name),
                 ],
-                timeout: timeout, isInterrupted: { !wasInterrupted && session.isInterrupted() })
+                timeout: timeout, isInterrupted: { !wasInterrupted && reporter.isInterrupted() })
             switch outcome {
             case .exited(0), .unknown: break
             case .exited(let status): failure = "exit status \(status)"
@@ -119,14 +120,14 @@ extension TrainingRun {
             case .interrupted: failure = "ended because the run was interrupted"
             }
         } catch { failure = error.message }
-        session.clock.pass()
+        reporter.clock.pass()
         guard let failure else { return }
         report(.hookFailed(event, failure))
-        var record = MetricsRecord(step: session.trainer.state.step)
-        record.set("tokens", session.trainer.state.tokens)
-        record.set("hook", event.name)
-        record.set("hook_failure", failure)
-        record.set("hook_seconds", Host.monotonicClock - begin)
-        try session.metrics.append(session.clock.timed(record))
+        var failed = MetricsRecord(step: record.step ?? state.step)
+        failed["tokens"] = record["tokens"]
+        failed.set("hook", event.name)
+        failed.set("hook_failure", failure)
+        failed.set("hook_seconds", Host.monotonicClock - begin)
+        try reporter.metrics.append(reporter.clock.timed(failed))
     }
 }

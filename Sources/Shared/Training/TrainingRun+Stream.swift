@@ -68,6 +68,7 @@ extension TrainingRun {
         if let origin { try stored(in: origin).require(tensorsOf: origin) }
         let trainer = Trainer(Model(configuration, engine: engine, shape: shape(options.recompute)), state: state)
         trainer.evaluatesAverage = options.evaluatesAverage
+        trainer.norms = options.norms
         return trainer
     }
 

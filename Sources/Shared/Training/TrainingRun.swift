@@ -224,19 +224,18 @@ public final class TrainingRun<Model: TrainableModel> {
             throw Fault.badData(source.name, "expected a batch stream")
         }
         try accept(head, name: source.name)
-        var instruments: (clock: TrainingClock, metrics: MetricsRelay)?
+        var known: RunReporter?
         // A trainer lives until the model is made larger: there is memory for one.
         func stretch() throws -> TrainingOutcome? {
-            let trainer = try makeTrainer(head)
-            if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
-            let (clock, metrics) =
-                try instruments ?? (prepareMetrics(), MetricsRelay([MetricsWriter(run: directory.path)] + sinks))
-            instruments = (clock, metrics)
-            try describe(head, configuration, state).write(run: directory.path)
-            willTrain?(trainer)
-            let session = TrainingSession(
-                trainer: trainer, stream: stream, name: source.name, metrics: metrics, clock: clock,
-                isInterrupted: isInterrupted)
+            let session = try recorded(by: known) {
+                let trainer = try makeTrainer(head)
+                if let directory = options.gradients { try FileSystem.makeDirectory(directory) }
+                let reporter = try known ?? prepareMetrics(head, isInterrupted)
+                known = reporter
+                try describe(head, configuration, state).write(run: directory.path)
+                willTrain?(trainer)
+                return TrainingSession(trainer: trainer, stream: stream, name: source.name, reporter: reporter)
+            }
             return try conclude(session) {
                 try requireSoundness(session)
                 if !isResumed { try checkpoint(session) }
@@ -246,7 +245,7 @@ public final class TrainingRun<Model: TrainableModel> {
         }
         while true {
             if let outcome = try stretch() { return outcome }
-            try enlarge()
+            try recorded(by: known) { try enlarge() }
             published.append(state.step)
         }
     }
@@ -292,11 +291,22 @@ public final class TrainingRun<Model: TrainableModel> {
         try prepareSaving(trainer)
     }
 
+    /// Does what stands between the stretches of a run that has begun to train: that it failed is recorded as the run's end.
+    private func recorded<Result>(by reporter: RunReporter?, _ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch {
+            if let reporter { stop(reporter, "failed", (error as? Fault)?.message ?? "\(error)") }
+            throw error
+        }
+    }
+
     /// Drops metrics of steps that will be done again; the clock goes on where the records that stay end.
-    private func prepareMetrics() throws -> TrainingClock {
-        guard isResumed else { return TrainingClock(secondsBefore: 0) }
-        _ = try MetricsWriter.truncate(run: directory.path, afterStep: state.step)
-        return TrainingClock(secondsBefore: try TrainingClock.lastSeconds(run: directory.path))
+    private func prepareMetrics(_ head: StreamHead, _ isInterrupted: @escaping () -> Bool) throws -> RunReporter {
+        if isResumed { _ = try MetricsWriter.truncate(run: directory.path, afterStep: state.step) }
+        let seconds = isResumed ? try TrainingClock.lastSeconds(run: directory.path) : 0
+        return RunReporter(
+            head, metrics: MetricsRelay([try MetricsWriter(run: directory.path)] + sinks),
+            clock: TrainingClock(secondsBefore: seconds, peakRate: engine.measurePeakRate()),
+            isInterrupted: isInterrupted)
     }
 }
 

@@ -10,25 +10,21 @@ final class TrainingSession<Model: TrainableModel> {
     let stream: BatchPrefetcher
     /// The stream's, for messages.
     let name: String
-    let metrics: MetricsRelay
-    let clock: TrainingClock
-    let isInterrupted: () -> Bool
+    let reporter: RunReporter
+    var metrics: MetricsRelay { reporter.metrics }
+    var clock: TrainingClock { reporter.clock }
+    var isInterrupted: () -> Bool { reporter.isInterrupted }
     /// Whether a checkpoint is being saved, or could not be: then saving is no remedy.
     private(set) var isSaving = false
 
     /// What the last checkpoint of this process holds.
     var savedState: TrainingState?
 
-    init(
-        trainer: Trainer<Model>, stream: BatchPrefetcher, name: String, metrics: MetricsRelay, clock: TrainingClock,
-        isInterrupted: @escaping () -> Bool
-    ) {
+    init(trainer: Trainer<Model>, stream: BatchPrefetcher, name: String, reporter: RunReporter) {
         self.trainer = trainer
         self.stream = stream
         self.name = name
-        self.metrics = metrics
-        self.clock = clock
-        self.isInterrupted = isInterrupted
+        self.reporter = reporter
     }
 
     /// Does a part of saving.

@@ -97,6 +97,19 @@ void mr_add(mr_context *context, int64_t n, const float *x, float *y);
 /// A non-finite input gives a non-finite result.
 double mr_sum_squares(mr_context *context, int64_t n, const float *x);
 
+/// The same sum and the largest |x|, which is NaN when any element is.
+typedef struct {
+    double squares;
+    float largest;
+} mr_magnitude;
+mr_magnitude mr_magnitude_of(mr_context *context, int64_t n, const float *x);
+
+/// What an update went through: Σ (after - before)² and Σ before² over the parameters, differences in double, both sums in
+/// the order of mr_sum_squares. The updates below add to it where it is not NULL, which changes no bit of what they do.
+typedef struct {
+    double update, weight;
+} mr_update_squares;
+
 /// AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), decoupled decay:
 ///   g' = g · gradient_scale
 ///   m  = fma(one_minus_beta1, g' - m, m)
@@ -108,7 +121,7 @@ typedef struct {
     float gradient_scale, one_minus_beta1, one_minus_beta2, decay, step_size, inverse_sqrt_bias2, epsilon;
 } mr_adamw_parameters;
 void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, const float *g, float *p, float *m,
-              float *v);
+              float *v, mr_update_squares *squares);
 
 /// Lion (Chen et al. 2023, arXiv:2302.06675), decoupled decay:
 ///   g' = g · gradient_scale
@@ -119,7 +132,8 @@ void mr_adamw(mr_context *context, int64_t n, mr_adamw_parameters parameters, co
 typedef struct {
     float gradient_scale, one_minus_beta1, one_minus_beta2, decay, step_size;
 } mr_lion_parameters;
-void mr_lion(mr_context *context, int64_t n, mr_lion_parameters parameters, const float *g, float *p, float *m);
+void mr_lion(mr_context *context, int64_t n, mr_lion_parameters parameters, const float *g, float *p, float *m,
+             mr_update_squares *squares);
 
 /// Stochastic gradient descent with momentum (Polyak 1964; Sutskever et al. 2013), decay added to the gradient:
 ///   d  = fma(decay, p, g · gradient_scale)
@@ -130,7 +144,8 @@ typedef struct {
     float gradient_scale, decay, momentum, step_size;
     bool nesterov;
 } mr_sgd_parameters;
-void mr_sgd(mr_context *context, int64_t n, mr_sgd_parameters parameters, const float *g, float *p, float *m);
+void mr_sgd(mr_context *context, int64_t n, mr_sgd_parameters parameters, const float *g, float *p, float *m,
+            mr_update_squares *squares);
 
 /// y = fma(weight, x · scale - y, y): a moving average; and then, unless u is NULL, what Muon makes orthogonal:
 /// u = y, or with nesterov u = fma(1 - weight, y - x · scale, x · scale).
@@ -142,6 +157,12 @@ void mr_average(mr_context *context, int64_t n, mr_average_parameters parameters
 
 /// y = fma(a, x, b · y); y may be x.
 void mr_combine(mr_context *context, int64_t n, float a, const float *x, float b, float *y);
+
+// MARK: peak.c
+
+/// Floating-point operations a second of fused multiply-adds in registers, on all threads at once: what the context's
+/// processors can do in fp32 with its instruction set now, the best of about ten milliseconds.
+double mr_peak_rate(mr_context *context);
 
 // MARK: norms.c
 
