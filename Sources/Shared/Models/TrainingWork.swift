@@ -46,6 +46,10 @@ extension Transformer {
             pair += width * (needsHeads ? 12 : 4)
         }
         position += 2 * c.vocabularySize * c.hiddenSize * (1 + (parts.needsStream ? 1 : 0) + (parts.head ? 1 : 0))
+        // Adapters that learn: their product forward, the gradient of its input, that of its weights.
+        for (index, tensor) in layout.tensors.enumerated() where tensor.isAdapter {
+            position += 2 * tensor.count * (isFrozen[index] ? 2 : 3)
+        }
         return TrainingWork(position: Double(position), pair: Double(pair))
     }
 }

@@ -152,7 +152,7 @@ public final class Trainer<Model: TrainableModel> {
         optimizer.freeze(frozen)
         taps.gradient?(gradient)
         if let observer {
-            for (index, group) in optimizer.groups.enumerated() where !optimizer.isFrozen[index] {
+            for index in tensors.indices where !optimizer.isFrozen[index] {
                 observer.note(gradient: self.gradient(of: index), of: index)
             }
         }
