@@ -78,8 +78,6 @@ import Training
         let test = Self.cases[index]
         let trainer = try Self.trainer(test, NormOptions(every: 1, byLayer: true))
         let tensors = trainer.model.layout.tensors
-        var gradient: [Float] = []
-        trainer.taps.gradient = { gradient = $0.array }
         // The stream, row by row of the micro-batches as they come.
         var streams: [String: [Double]] = [:]
         trainer.model.tap = { stage, output in
@@ -99,13 +97,13 @@ import Training
             let norms = try #require(report.norms)
             var sums: [String: [Double]] = [:]
             var outliers: [String: Double] = [:]
-            for tensor in tensors {
+            for (index, tensor) in tensors.enumerated() {
                 let isFrozen =
                     test.name == "frozen"
                     && (tensor.name.hasPrefix("model.layers.0.") || step >= 1 && tensor.name.contains("embed"))
                 if isFrozen { continue }
                 let range = tensor.offset..<tensor.offset + tensor.count
-                let g = range.map { Double(gradient[$0]) }
+                let g = trainer.gradient(of: index).array.map(Double.init)
                 let squares = g.reduce(0) { $0 + $1 * $1 }
                 let outlier = (g.map(abs).max() ?? 0) / (squares / Double(g.count)).squareRoot()
                 let update = range.reduce(0) { $0 + (after[$1] - before[$1]) * (after[$1] - before[$1]) }

@@ -3,7 +3,7 @@
 
 public import Bytes
 public import Checkpoints
-internal import Kernels
+package import Kernels
 public import Models
 private import Optimizers
 public import SystemPackage
@@ -43,7 +43,7 @@ extension Trainer {
     }
 
     /// The last step's gradient of a tensor of the layout that was not frozen in it.
-    func gradient(of index: Int) -> Tensor {
+    package func gradient(of index: Int) -> Tensor {
         gradient.slice(optimizer.groups[index].gradientOffset, optimizer.groups[index].count)
     }
 
