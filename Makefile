@@ -59,7 +59,7 @@ train: build ## CORPUS=text RUN=dir MODEL=config.json: from text to a trained mo
 	@$(MAKE) --no-print-directory -f pipelines/train.mk
 
 lint: setup ## Check format, imports, warnings and scripts
-	swift format lint --strict --recursive --parallel Package.swift Sources Tests
+	swift format lint --strict --recursive --parallel Package.swift Sources Tests Examples
 	MILLRACE_WERROR=1 swift build -c release --scratch-path $(LINT_BUILD) \
 	    --explicit-target-dependency-import-check error
 	for script in $(SCRIPTS); do bash -n "$$script"; done
@@ -68,7 +68,7 @@ lint: setup ## Check format, imports, warnings and scripts
 	    $$(git ls-files '*.py')
 
 format: ## Rewrite the Swift sources in the project's format
-	swift format --in-place --recursive --parallel Package.swift Sources Tests
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Examples
 
 faults: build ## Kill, starve, damage and unplug runs a few thousand times; under ten minutes (FAULTS=--quick: two)
 	$(PYTHON) Tests/faults $(FAULTS)
