@@ -10,18 +10,7 @@ import Testing
     }
 
     private static let setUp = #"""
-        cat > gpt2.json <<'END'
-        {"model_type": "gpt2", "vocab_size": 257, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
-        END
-        cat > qwen3.json <<'END'
-        {"model_type": "qwen3", "vocab_size": 257, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-         "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 4, "max_position_embeddings": 32}
-        END
-        sed 's/qwen3/qwen2/' qwen3.json > qwen2.json
-        sed 's/qwen3/llama/; s/"head_dim"/"tie_word_embeddings": true, "head_dim"/' qwen3.json > llama.json
-        \#(TrainerScript.data)
-        learn() { train-step --quiet --learning-rate 1e-2 "$@"; }
-        go_on() { pack --cursor "$(ckpt-tool get "$1/latest" cursor)" | train-step --quiet --resume "$@"; }
+        \#(TrainerScript.families(gpt2Layers: 2))
         # equal A B: the names of tensors with the same bits in both
         equal() { (ckpt-tool diff "$1" "$2" || true) | grep ^equal | cut -f 5 | sort; }
         # names [--optimizer] RUN|DIR: of a checkpoint's tensors

@@ -55,7 +55,12 @@ public final class FileLock: Sendable {
         }
     }
 
-    deinit { try? descriptor.close() }
+    deinit {
+        // Not by the close alone: a child that this process is just starting has a copy of the descriptor until it becomes
+        // another program, and would keep the lock.
+        _ = flock(descriptor.rawValue, LOCK_UN)
+        try? descriptor.close()
+    }
 
     private static func isTaken(_ subject: String, by holder: String) -> Fault {
         Fault(
