@@ -65,7 +65,6 @@ final class TrainingClock {
         record.set("gradient_norm", step.gradientNorm)
         // Of a step that was skipped nothing was clipped.
         if step.isApplied { record.set("gradient_norm_clipped", min(step.gradientNorm, state.recipe.clip)) }
-        if let norms = step.norms { record.set(norms) }
         record.set("tokens_per_second", tokensPerSecond)
         if let operations = step.operations {
             record.set("flops_per_second", operations / stepSeconds)
@@ -74,6 +73,8 @@ final class TrainingClock {
         record.set("skipped_steps", state.guardState.skipped)
         record.set("data_wait_seconds", waitedSeconds)
         waitedSeconds = 0
+        // Behind what every step has: a table has room for the first.
+        if let norms = step.norms { record.set(norms) }
         return timed(record)
     }
 
