@@ -106,8 +106,7 @@ struct Pack: ParsableCommand {
         if lossMask { recipe.mask = .sidecar(try TokenSource.maskDigest(sources)) }
         let producer = try BatchProducer(
             mixing: sources, mixture, recipe: recipe, rows: rows, epochs: epochs.count, limit: limit,
-            // A run that has read nothing yet says 'start' where others have a cursor.
-            cursor: try cursor.flatMap { (text: String) throws in text == "start" ? nil : try Cursor(parsing: text) },
+            cursor: try cursor.flatMap { (text: String) throws in try Cursor.parsing(ofRun: text) },
             rank: rank, world: world, threads: min(threads ?? Host.processors, 256))
         Interruption.exitAtOnce()
         // Copies of single rows between buffers that come and go would leave holes in what is kept.

@@ -112,6 +112,11 @@ class Rig:
             return 0
         return int(found[-1]) if found else 0
 
+    def run_to(self, step):
+        """Goes on with the run and lets it come to about `step`."""
+        self.resume()
+        self.wait_for(step)
+
     def wait_for(self, step):
         while self.step() < step:
             expect(self.trainer.poll() is None, f"ended before step {step}: {self.said.read_text()}")
@@ -150,8 +155,7 @@ class Rig:
 # Faults: each takes the run from where it is to about `step`, does its worst, and returns what proves it.
 
 def kill_trainer(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.trainer.kill()
     status, _ = rig.end()
     expect(status == -signal.SIGKILL, f"status {status}")
@@ -159,8 +163,7 @@ def kill_trainer(rig, step):
 
 
 def kill_packer(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.packer.kill()
     status, said = rig.end()
     expect(rig.packer.returncode == -signal.SIGKILL, f"tok-pack: status {rig.packer.returncode}")
@@ -169,8 +172,7 @@ def kill_packer(rig, step):
 
 
 def kill_both(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.packer.kill()
     rig.trainer.kill()
     status, _ = rig.end()
@@ -179,8 +181,7 @@ def kill_both(rig, step):
 
 
 def terminate(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.trainer.terminate()
     status, said = rig.end()
     expect(status == 75 and "saved" in said, f"status {status}: {said}")
@@ -188,8 +189,7 @@ def terminate(rig, step):
 
 
 def interrupt(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.packer.send_signal(signal.SIGINT)
     rig.trainer.send_signal(signal.SIGINT)
     status, said = rig.end()
@@ -283,8 +283,7 @@ def flip_stream(rig, step):
 
 
 def unlink_latest(rig, step):
-    rig.resume()
-    rig.wait_for(step)
+    rig.run_to(step)
     rig.trainer.kill()
     rig.end()
     (rig.output / "run/latest").unlink()

@@ -53,7 +53,7 @@ public struct DatasetBatches: BatchSource {
     public var epochs: Int?
     /// Batches from here; nil: all.
     public var limit: Int?
-    /// Where to begin, in a run's spelling (`TrainingState.cursor`): "start" is the beginning.
+    /// Where to begin, in a run's spelling (`TrainingState.cursor`).
     public var cursor: String
     /// Workers.
     public var threads: Int
@@ -61,7 +61,7 @@ public struct DatasetBatches: BatchSource {
     /// - Parameter source: for several, set `sources` and `mixture`.
     public init(
         _ source: TokenSource, recipe: Recipe, rows: Int, epochs: Int? = 1, limit: Int? = nil,
-        cursor: String = "start", threads: Int = 1
+        cursor: String = Cursor.start, threads: Int = 1
     ) {
         sources = [source]
         mixture = .single
@@ -78,7 +78,7 @@ public struct DatasetBatches: BatchSource {
     public func run(_ receive: (BatchItem) -> Bool) throws {
         let producer = try BatchProducer(
             mixing: sources, mixture, recipe: recipe, rows: rows, epochs: epochs, limit: limit,
-            cursor: cursor == "start" ? nil : try Cursor(parsing: cursor), threads: threads)
+            cursor: try Cursor.parsing(ofRun: cursor), threads: threads)
         if !receive(.head(producer.head)) { return }
         struct Enough: Error {}
         do {

@@ -79,6 +79,15 @@ public struct Cursor: Sendable, Equatable, CustomStringConvertible {
             + "\(lengths.earlierRows):\(places.map(\.text).joined(separator: ",")):\(digest)"
     }
 
+    /// What a run has in a cursor's place that has read nothing yet.
+    public static let start = "start"
+
+    /// A run's cursor; nil: it begins.
+    /// - Throws: as `init(parsing:)`.
+    public static func parsing(ofRun text: String) throws(Fault) -> Cursor? {
+        text == start ? nil : try Cursor(parsing: text)
+    }
+
     /// - Throws: `Fault` (usage) for text that no stream ever carried.
     public init(parsing text: String) throws(Fault) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)

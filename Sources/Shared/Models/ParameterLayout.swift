@@ -93,45 +93,30 @@ public struct ParameterLayout: Sendable, Equatable {
     }
 
     public init(_ c: ModelConfiguration) {
-        let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
+        let hidden = c.hiddenSize
         let isGPT2 = c.family == .gpt2
         embedding = add(isGPT2 ? "transformer.wte.weight" : "model.embed_tokens.weight", [c.vocabularySize, hidden])
         if c.positions == .learned { positions = add("transformer.wpe.weight", [c.maximumPositions, hidden]) }
-        let (q, kv) = (c.heads * c.headSize, c.keyValueHeads * c.headSize)
         for index in 0..<c.layers {
             current = index
             defer { current = nil }
-            let layer: Layer
-            if isGPT2 {
-                let prefix = "transformer.h.\(index)."
-                layer = Layer(
-                    norm1: addNorm(prefix + "ln_1", hidden, bias: true),
-                    queryKeyValue: addMatrices(prefix, [("attn.c_attn", [hidden, 3 * q])], bias: true),
-                    output: addMatrices(prefix, [("attn.c_proj", [q, hidden])], bias: true, .residualMatrix),
-                    norm2: addNorm(prefix + "ln_2", hidden, bias: true),
-                    up: addMatrices(prefix, [("mlp.c_fc", [hidden, inner])], bias: true),
-                    down: addMatrices(prefix, [("mlp.c_proj", [inner, hidden])], bias: true, .residualMatrix))
-            } else {
-                let prefix = "model.layers.\(index)."
-                let bias = c.biasesFeedForward
-                let norm1 = addNorm(prefix + "input_layernorm", hidden)
-                let qkv = addMatrices(
-                    prefix + "self_attn.",
-                    [("q_proj", [q, hidden]), ("k_proj", [kv, hidden]), ("v_proj", [kv, hidden])],
-                    bias: c.biasesQueryKeyValue)
-                let queryNorm = c.normalizesHeads ? add(prefix + "self_attn.q_norm.weight", [c.headSize], .norm) : nil
-                let keyNorm = c.normalizesHeads ? add(prefix + "self_attn.k_norm.weight", [c.headSize], .norm) : nil
-                layer = Layer(
-                    norm1: norm1, queryKeyValue: qkv,
-                    output: addMatrices(
-                        prefix + "self_attn.", [("o_proj", [hidden, q])], bias: c.biasesOutput, .residualMatrix),
-                    norm2: addNorm(prefix + "post_attention_layernorm", hidden),
-                    up: addMatrices(
-                        prefix + "mlp.", [("gate_proj", [inner, hidden]), ("up_proj", [inner, hidden])], bias: bias),
-                    down: addMatrices(
-                        prefix + "mlp.", [("down_proj", [hidden, inner])], bias: bias, .residualMatrix),
-                    queryNorm: queryNorm, keyNorm: keyNorm)
+            let matrices = c.projections(layer: index)
+            func add(_ matrices: [Projection], bias: Bool, _ role: ParameterTensor.Role = .matrix) -> Pair {
+                addMatrices(matrices, isInputMajor: c.isInputMajor, bias: bias, role)
             }
+            let prefix = isGPT2 ? "transformer.h.\(index)." : "model.layers.\(index)."
+            let norm1 = addNorm(prefix + (isGPT2 ? "ln_1" : "input_layernorm"), hidden, bias: isGPT2)
+            let qkv = add(matrices.queryKeyValue, bias: c.biasesQueryKeyValue)
+            let queryNorm =
+                c.normalizesHeads ? self.add(prefix + "self_attn.q_norm.weight", [c.headSize], .norm) : nil
+            let keyNorm = c.normalizesHeads ? self.add(prefix + "self_attn.k_norm.weight", [c.headSize], .norm) : nil
+            let layer = Layer(
+                norm1: norm1, queryKeyValue: qkv,
+                output: add(matrices.output, bias: c.biasesOutput, .residualMatrix),
+                norm2: addNorm(prefix + (isGPT2 ? "ln_2" : "post_attention_layernorm"), hidden, bias: isGPT2),
+                up: add(matrices.up, bias: c.biasesFeedForward),
+                down: add(matrices.down, bias: c.biasesFeedForward, .residualMatrix), queryNorm: queryNorm,
+                keyNorm: keyNorm)
             layers.append(layer)
         }
         norm = addNorm(isGPT2 ? "transformer.ln_f" : "model.norm", hidden, bias: isGPT2)
@@ -205,14 +190,12 @@ public struct ParameterLayout: Sendable, Equatable {
 
     /// Matrices side by side, then their biases side by side.
     private mutating func addMatrices(
-        _ prefix: String, _ matrices: [(name: String, shape: [Int])], bias: Bool,
-        _ role: ParameterTensor.Role = .matrix
+        _ matrices: [Projection], isInputMajor: Bool, bias: Bool, _ role: ParameterTensor.Role
     ) -> Pair {
-        let weights = matrices.map { add(prefix + $0.name + ".weight", $0.shape, role) }
-        // Only GPT-2's matrices, which come alone, are (in, out).
-        let isInputMajor = prefix.hasPrefix("transformer.")
-        let biases =
-            bias ? matrices.map { add(prefix + $0.name + ".bias", [$0.shape[isInputMajor ? 1 : 0]], .bias) } : []
+        let weights = matrices.map {
+            add($0.module + ".weight", isInputMajor ? [$0.inputs, $0.outputs] : [$0.outputs, $0.inputs], role)
+        }
+        let biases = bias ? matrices.map { add($0.module + ".bias", [$0.outputs], .bias) } : []
         return Pair(
             weight: weights[0].lowerBound..<weights[weights.count - 1].upperBound,
             bias: biases.first.map { $0.lowerBound..<biases[biases.count - 1].upperBound })

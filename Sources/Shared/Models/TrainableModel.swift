@@ -95,6 +95,9 @@ public protocol TrainableModel: AnyObject {
     /// Sets the initial parameters: a function of the seed alone.
     func initialize(seed: UInt64)
 
+    /// Sets what a checkpoint of `stored` has not, before that is loaded: at least that.
+    func initialize(seed: UInt64, beside stored: Description)
+
     /// A place for gradients to add up.
     /// - Parameter neverTrained: of each tensor, whether its gradient is never asked for.
     func makeAccumulator(neverTrained: [Bool]) -> Accumulator
@@ -152,6 +155,8 @@ extension TrainableModel {
         plan.add("ids and losses", bytes: ModelBatch.bytes(positions: shape.positions))
         return plan
     }
+
+    public func initialize(seed: UInt64, beside stored: Description) { initialize(seed: seed) }
 
     public func watchStages(_ observer: @escaping (String, Tensor) -> Void, during body: () -> Void) { body() }
     public func watchStream(_ observer: ((String, Tensor, Int) -> Void)?) {}

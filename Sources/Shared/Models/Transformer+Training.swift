@@ -32,6 +32,11 @@ extension Transformer: TrainableModel {
             precision: shape.precision, recompute: shape.recompute)
     }
 
+    /// Only adapters can be missing.
+    public func initialize(seed: UInt64, beside stored: ModelConfiguration) {
+        if stored.adapters != configuration.adapters { initializeAdapters(seed: seed) }
+    }
+
     public func makeAccumulator(neverTrained: [Bool]) -> Gradients {
         Gradients(configuration, layout: layout, neverTrained: neverTrained)
     }

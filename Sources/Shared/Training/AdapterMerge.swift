@@ -4,7 +4,6 @@
 
 public import Bytes
 public import Checkpoints
-private import Kernels
 public import Models
 internal import SystemPackage
 
@@ -79,7 +78,7 @@ public struct AdapterMerge {
     private func merge(_ tensor: ParameterTensor, emit: ([Float]) throws -> Void) throws {
         let (rows, columns, rank) = (tensor.shape[0], tensor.shape[1], adapters.rank)
         let names = ModelConfiguration.adapterNames(of: tensor.name)
-        let (a, b) = (try values(names.a), try values(names.b))
+        let (a, b) = (try origin.model.floats(names.a), try origin.model.floats(names.b))
         let isInputMajor = configuration.isInputMajor
         // The factors of W's rows, (rows, rank), and of its columns, (rank, columns).
         let left = (isInputMajor ? AdapterMerge.transposed(a, rank, rows) : b).map { adapters.scale * Double($0) }
@@ -110,37 +109,18 @@ public struct AdapterMerge {
         return y
     }
 
-    private func values(_ name: String) throws -> [Float] {
-        var all: [Float] = []
-        try origin.model.readFloats(name) { all += $1 }
-        return all
-    }
-
-    /// Holds the model as it was written against the one with adapters: logits of random ids in float64.
+    /// Holds the model as it was written against the one with adapters.
     private func check(_ written: TensorSet, _ matrices: Int) throws -> Report {
         let layout = ParameterLayout(adapted)
-        // A pass over a model of a billion parameters takes a second or two a position.
-        let positions = min(adapted.maximumPositions, layout.count > 1 << 28 ? 8 : 32)
-        let random = Random(seed: 0, purpose: RandomPurpose.expansionCheck)
-        let ids = (0..<positions).map { Int(random.bits(UInt64($0)) % UInt64(adapted.vocabularySize)) }
-        let before = try ReferenceForward(adapted) { name in
+        let check = LogitCheck(adapted, parameters: layout.count, name: origin.path.string)
+        let before = try check.logits(adapted) { name in
             guard let tensor = layout[name] else { return [] }
-            return try values(adapted.name(of: tensor, in: origin.model))
-        }.logits(ids)
-        let after = try ReferenceForward(configuration) { name in
-            var values: [Float] = []
-            try written.readFloats(name) { values += $1 }
-            return values
-        }.logits(ids)
-        var (difference, largest) = (0.0, 0.0)
-        for (old, new) in zip(before, after) {
-            guard old.isFinite, new.isFinite else {
-                throw Fault.badData(origin.path.string, "the model's logits are not finite: it cannot be checked")
-            }
-            largest = max(largest, abs(old))
-            difference = max(difference, abs(new - old))
+            return try origin.model.floats(adapted.name(of: tensor, in: origin.model))
         }
-        let report = Report(matrices: matrices, positions: positions, difference: difference, largest: largest)
+        let after = try check.logits(configuration) { try written.floats($0) }
+        let (difference, largest) = try check.compare(before, after)
+        let report = Report(
+            matrices: matrices, positions: check.positions, difference: difference, largest: largest)
         guard report.relative <= AdapterMerge.tolerance else {
             throw Fault.badData(
                 origin.path.string,

@@ -3,7 +3,6 @@
 
 public import Bytes
 public import Checkpoints
-private import Kernels
 public import Models
 internal import SystemPackage
 
@@ -209,24 +208,20 @@ public struct CheckpointExpansion {
     /// - Parameter written: the last model, as it was written.
     private func check(_ written: TensorSet) throws -> [ExpansionRecord] {
         let first = plans[0].before
-        let size = ParameterLayout(configuration).count
-        // A pass over a model of a billion parameters takes a second or two a position.
-        let positions = min(first.maximumPositions, size > 1 << 28 ? 8 : 32)
-        let random = Random(seed: 0, purpose: RandomPurpose.expansionCheck)
-        let ids = (0..<positions).map { Int(random.bits(UInt64($0)) % UInt64(first.vocabularySize)) }
-        var before = try ReferenceForward(first) { try values(.model, $0, level: 0) }.logits(ids)
+        let check = LogitCheck(
+            first, parameters: ParameterLayout(configuration).count, name: origin.path.string)
+        var before = try check.logits(first) { try values(.model, $0, level: 0) }
         var records: [ExpansionRecord] = []
         for (index, plan) in plans.enumerated() {
-            let after = try ReferenceForward(plan.after) { name in
-                if index + 1 < plans.count { return try values(.model, name, level: index + 1) }
-                var values: [Float] = []
-                try written.readFloats(name) { values += $1 }
-                return values
-            }.logits(ids)
-            let record = compare(before, after, plan, positions)
-            guard record.largest.isFinite, record.difference.isFinite else {
-                throw Fault.badData(origin.path.string, "the model's logits are not finite: it cannot be checked")
+            let after = try check.logits(plan.after) { name in
+                index + 1 < plans.count ? try values(.model, name, level: index + 1) : try written.floats(name)
             }
+            let (difference, largest) = try check.compare(before, after)
+            let record = ExpansionRecord(
+                step: state?["step"]?.intValue, policy: plan.policy.description, promise: plan.promise,
+                positions: check.positions, largest: largest, difference: difference,
+                parametersBefore: ParameterLayout(plan.before).count,
+                parametersAfter: ParameterLayout(plan.after).count, newLayers: plan.newLayers)
             guard record.isKept else {
                 throw Fault.badData(
                     origin.path.string,
@@ -237,27 +232,5 @@ public struct CheckpointExpansion {
             before = after
         }
         return records
-    }
-
-    private func compare(
-        _ before: [Double], _ after: [Double], _ plan: ExpansionPlan, _ positions: Int
-    ) -> ExpansionRecord {
-        let (old, new) = (plan.before.vocabularySize, plan.after.vocabularySize)
-        var (largest, difference) = (0.0, 0.0)
-        for t in 0..<positions {
-            for id in 0..<old {
-                let value = before[t * old + id]
-                // `max` would pass over NaN.
-                largest = largest >= abs(value) ? largest : abs(value)
-                let change = abs(after[t * new + id] - value)
-                difference = difference >= change ? difference : change
-                if change.isNaN { difference = .nan }
-            }
-        }
-        return ExpansionRecord(
-            step: state?["step"]?.intValue, policy: plan.policy.description, promise: plan.promise,
-            positions: positions, largest: largest, difference: difference,
-            parametersBefore: ParameterLayout(plan.before).count, parametersAfter: ParameterLayout(plan.after).count,
-            newLayers: plan.newLayers)
     }
 }

@@ -43,15 +43,17 @@ public struct StepNorms: Sendable, Equatable {
         }
 
         mutating func add(_ gradient: Magnitude, _ moved: UpdateSquares?) {
-            gradientSquares += gradient.squares
-            gradientOutlier = StepNorms.larger(gradientOutlier, gradient.outlier)
-            if let moved { self.moved = (self.moved ?? UpdateSquares()) + moved }
+            add(squares: gradient.squares, outlier: gradient.outlier, moved)
         }
 
         mutating func add(_ other: Group) {
-            gradientSquares += other.gradientSquares
-            gradientOutlier = StepNorms.larger(gradientOutlier, other.gradientOutlier)
-            if let moved = other.moved { self.moved = (self.moved ?? UpdateSquares()) + moved }
+            add(squares: other.gradientSquares, outlier: other.gradientOutlier, other.moved)
+        }
+
+        private mutating func add(squares: Double, outlier: Double?, _ moved: UpdateSquares?) {
+            gradientSquares += squares
+            gradientOutlier = StepNorms.larger(gradientOutlier, outlier)
+            if let moved { self.moved = (self.moved ?? UpdateSquares()) + moved }
         }
     }
 

@@ -282,7 +282,9 @@ public final class TrainingRun<Model: TrainableModel> {
             try trainer.load(origin)
         } else if let origin {
             let stored = try stored(in: origin)
-            if stored.tensors.count < configuration.tensors.count { trainer.model.initialize(seed: state.recipe.seed) }
+            if stored.tensors.count < configuration.tensors.count {
+                trainer.model.initialize(seed: state.recipe.seed, beside: stored)
+            }
             try trainer.model.load(origin, as: stored)
         } else {
             trainer.model.initialize(seed: state.recipe.seed)

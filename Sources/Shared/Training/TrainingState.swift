@@ -1,6 +1,7 @@
 // state.json: everything of a run that is neither a tensor nor the model's shape. No time, host or path stands in it, so
 // that two runs that did the same have the same bytes.
 
+internal import Batches
 public import Bytes
 
 /// Where a run stands after its last applied step.
@@ -34,7 +35,7 @@ public struct TrainingState: Sendable, Equatable {
     public static let version = 2
 
     /// The cursor of a run that has read nothing.
-    public static let startCursor = "start"
+    public static let startCursor = Cursor.start
 
     /// Steps done, skipped ones included.
     public var step = 0
