@@ -62,6 +62,14 @@ static const shape shapes[] = {
     {"GPT-2 6x384 up input", "NT", 4096, 384, 1536, 0, false},
     {"GPT-2 6x384 down input", "NT", 4096, 1536, 384, 0, false},
     {"GPT-2 6x384 up weights", "TN", 384, 1536, 4096, 256, true},
+    // Adapters of rank 8 beside a matrix of (1,376, 512), 4 rows of 256 tokens: x · A', and with B'; of dy the gradients of B,
+    // of what is between, of A and of x.
+    {"rank 8, x A", "NT", 1024, 8, 512, 0, false},
+    {"rank 8, B", "NT", 1024, 1376, 8, 0, true},
+    {"rank 8, B weights", "TN", 1376, 8, 1024, 256, true},
+    {"rank 8, B input", "NN", 1024, 8, 1376, 0, false},
+    {"rank 8, A weights", "TN", 8, 512, 1024, 256, true},
+    {"rank 8, A input", "NN", 1024, 512, 8, 0, true},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes, TRIAL_SHAPE = 17 };  // 1,024 x 3,072 x 768
 

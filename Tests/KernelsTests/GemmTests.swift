@@ -18,7 +18,11 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
     @Test(arguments: InstructionSet.supported, [1, 2, 3])
     func equalBitsWithTwin(set: InstructionSet, threads: Int) throws {
         let engine = try Engine(threads: threads, instructionSet: set)
-        let shapes = [(1, 1, 1), (7, 13, 33), (33, 70, 300), (15, 33, 513), (100, 64, 256), (29, 7, 600), (3, 5, 0)]
+        let shapes = [
+            (1, 1, 1), (7, 13, 33), (33, 70, 300), (15, 33, 513), (100, 64, 256), (29, 7, 600), (3, 5, 0),
+            // Few columns, as adapters have; few rows.
+            (70, 8, 300), (131, 16, 40), (45, 3, 1100), (8, 70, 300),
+        ]
         for (m, n, k) in shapes {
             let a = noise(m * k, 1)
             let b = noise(k * n, 2)
@@ -89,10 +93,10 @@ private func expectEqual(_ a: [Float], _ b: [Float], _ what: String = "", _ plac
         }
     }
 
-    @Test(arguments: InstructionSet.supported)
-    func stridedMatrices(set: InstructionSet) throws {
+    @Test(arguments: InstructionSet.supported, [(17, 35), (99, 8), (40, 5)])
+    func stridedMatrices(set: InstructionSet, size: (m: Int, n: Int)) throws {
         let engine = try Engine(threads: 2, instructionSet: set)
-        let (m, n, k, strideA, strideB, strideC) = (17, 35, 40, 43, 37, 50)
+        let (m, n, k, strideA, strideB, strideC) = (size.m, size.n, 40, 43, 37, 50)
         let a = noise(m * strideA, 1)
         let b = noise(k * strideB, 2)
         let before = noise(m * strideC, 3)

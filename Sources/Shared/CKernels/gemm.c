@@ -70,6 +70,18 @@ static void finish_empty(const mr_product *of, const mr_gemm_kernels *kernels) {
     if (of->activation != MR_NO_ACTIVATION) kernels->activate(of, 0, 0, of->m, of->n);
 }
 
+/// Cᵀ = Bᵀ · Aᵀ where C has few columns, which would leave most lanes of a tile empty: what rows of a tile compute, lanes
+/// compute then. Each sum is the same, in the same order.
+static void flip_where_thin(mr_gemm_product *p, const mr_gemm_kernels *kernels) {
+    const mr_product of = p->of;
+    if (of.n > kernels->tile_n / 2 || of.m < kernels->tile_n || of.bias != NULL || of.activation != MR_NO_ACTIVATION) return;
+    p->is_flipped = true;
+    p->of.transpose_a = !of.transpose_b, p->of.transpose_b = !of.transpose_a;
+    p->of.m = of.n, p->of.n = of.m;
+    p->of.a = of.b, p->of.lda = of.ldb;
+    p->of.b = of.a, p->of.ldb = of.lda;
+}
+
 void mr_gemm(mr_context *context, const mr_product *of) {
     if (of->m <= 0 || of->n <= 0) return;
     const mr_gemm_kernels *kernels =
@@ -79,11 +91,12 @@ void mr_gemm(mr_context *context, const mr_product *of) {
         return;
     }
     mr_gemm_product p = {.context = context, .of = *of, .shared = mr_context_panel(context)};
+    flip_where_thin(&p, kernels);
     p.pitch = MR_GEMM_KC / kernels->numbers + MR_GEMM_PITCH_MORE;
-    p.share_a = of->m < of->n;
+    p.share_a = p.of.m < p.of.n;
     if (p.of.period <= 0 || p.of.period > of->k) p.of.period = of->k;
-    const int64_t own_count = p.share_a ? of->n : of->m, own_tile = p.share_a ? kernels->tile_n : kernels->tile_m;
-    const int64_t shared_count = p.share_a ? of->m : of->n, tile = p.share_a ? kernels->tile_m : kernels->tile_n;
+    const int64_t own_count = p.share_a ? p.of.n : p.of.m, own_tile = p.share_a ? kernels->tile_n : kernels->tile_m;
+    const int64_t shared_count = p.share_a ? p.of.m : p.of.n, tile = p.share_a ? kernels->tile_m : kernels->tile_n;
     p.own_tiles = ceil_div(own_count, own_tile);
     const int64_t all_strips = ceil_div(shared_count, tile);
     // Strips that the panel holds, in equal parts.

@@ -18,6 +18,7 @@ enum { MR_GEMM_PITCH_MORE = 16 };
 typedef struct {
     mr_context *context;
     mr_product of;
+    bool is_flipped;                             // whether C and its base stand the other way round: of Cᵀ = Bᵀ · Aᵀ
 
     bool share_a;                                // whether A is the shared operand, else B
     float *shared;                               // its packed strips

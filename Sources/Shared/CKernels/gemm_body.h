@@ -5,6 +5,8 @@
 #include "math_body.h"
 
 enum { TILE_N = TILE_V * 16 };
+/// Rows of the lower register tile for what is left of a matrix: 8, which ranks of adapters often are, where that is about half.
+enum { TILE_LOW = TILE_M == 14 ? 8 : TILE_M / 2 };
 
 #if MR_ISA_HAS_DOT
 /// sum + a[1] · b[1] + a[0] · b[0] of each pair, each product added with one rounding, in this order; subnormal numbers
@@ -139,7 +141,7 @@ static __attribute__((noinline)) void NAME(pack_tile)(const int packs, const mr_
 /// A tile of C: for each block of k of the run Σ_k a[k][i] · b[k][j] for the first `tile_rows` rows, in registers, which is
 /// then added to what C has so far, or to `base`, or replaces it when there is none; at last `bias`. `a_rows`: whether the
 /// strip of A is rows. `other` will be needed next, `ahead` by tiles to come. `rows` × `columns` of it go to C, whole vectors
-/// directly, edges by way of a buffer.
+/// directly, edges, and what stands there the other way round, by way of a buffer.
 INLINE void NAME(tile)(const int form, const int packs, const bool a_rows, const int tile_rows, const mr_gemm_product *p,
                        const float *first_a, const float *b, const float *source, float *c, const float *base,
                        int64_t ldbase, const float *bias, const float *other, const mr_gemm_area *ahead, int64_t rows,
@@ -147,11 +149,13 @@ INLINE void NAME(tile)(const int form, const int packs, const bool a_rows, const
     const int64_t ld = packs == ACROSS_A ? p->of.lda : packs == ACROSS_B ? p->of.ldb : 0;
     const int64_t rows_on = form == PAIRS ? 2 * ld : ld;
     const int64_t ldc = p->of.ldc;
-    const bool whole = rows == tile_rows && columns == TILE_N;
+    const bool whole = rows == tile_rows && columns == TILE_N && !p->is_flipped;
     // C, or what it is added to, what its activation reads or writes, and a part of the operand of the tiles to come are
     // fetched while there is time. A hint never faults, so edges need no care.
     const mr_gemm_area areas[] = {
-        {base ? base : c, base ? ldbase : ldc, tile_rows, TILE_V}, {other, p->of.ldother, tile_rows, TILE_V}, *ahead,
+        {base ? base : c, base ? ldbase : ldc, p->is_flipped ? TILE_N : tile_rows, p->is_flipped ? 1 : TILE_V},
+        {other, p->of.ldother, tile_rows, TILE_V},
+        *ahead,
     };
     int area = 0;
     int64_t row = 0, line = 0;  // of the area
@@ -196,9 +200,15 @@ INLINE void NAME(tile)(const int form, const int packs, const bool a_rows, const
 #pragma clang loop unroll(full)
             for (int i = 0; i < tile_rows; i++)
                 for (int j = 0; j < TILE_V; j++) store16(&buffer[i][j * 16], sum[i][j]);
-            for (int64_t i = 0; i < rows; i++)
+            if (p->is_flipped) {
                 for (int64_t j = 0; j < columns; j++)
-                    c[i * ldc + j] = base ? base[i * ldbase + j] + buffer[i][j] : buffer[i][j];
+                    for (int64_t i = 0; i < rows; i++)
+                        c[j * ldc + i] = base ? base[j * ldbase + i] + buffer[i][j] : buffer[i][j];
+            } else {
+                for (int64_t i = 0; i < rows; i++)
+                    for (int64_t j = 0; j < columns; j++)
+                        c[i * ldc + j] = base ? base[i * ldbase + j] + buffer[i][j] : buffer[i][j];
+            }
         }
         base = c;
         ldbase = ldc;
@@ -220,9 +230,10 @@ INLINE void NAME(tile_at)(const int packs, const bool a_rows, const mr_gemm_prod
     const mr_product *of = &p->of;
     const int64_t rows = of->m - row < TILE_M ? of->m - row : TILE_M;
     const int64_t columns = of->n - column < TILE_N ? of->n - column : TILE_N;
-    float *c = of->c + row * of->ldc + column;
+    const int64_t line = p->is_flipped ? column : row, place = p->is_flipped ? row : column;  // in C
+    float *c = of->c + line * of->ldc + place;
     const int64_t ldbase = p->is_first ? of->ldbase : of->ldc;
-    const float *base = !p->is_first ? c : of->base ? of->base + row * ldbase + column : NULL;
+    const float *base = !p->is_first ? c : of->base ? of->base + line * ldbase + place : NULL;
     const float *bias = p->is_last && of->bias ? of->bias + column : NULL;
     const bool activates = p->is_last && of->activation != MR_NO_ACTIVATION;
     const float *other = activates ? of->other + row * of->ldother + column : NULL;
@@ -231,10 +242,10 @@ INLINE void NAME(tile_at)(const int packs, const bool a_rows, const mr_gemm_prod
                           : packs == ALONG_A  ? of->a + row * of->lda + p->first_k
                           : packs == ALONG_B  ? of->b + column * of->ldb + p->first_k
                                               : a;  // not read
-    if (packs != NEITHER || rows > TILE_M / 2)
+    if (packs != NEITHER || rows > TILE_LOW)
         NAME(tile)(FORM, packs, a_rows, TILE_M, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else if (rows > 2)
-        NAME(tile)(FORM, packs, a_rows, TILE_M / 2, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
+        NAME(tile)(FORM, packs, a_rows, TILE_LOW, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else if (rows == 2)
         NAME(tile)(FORM, packs, a_rows, 2, p, a, b, source, c, base, ldbase, bias, other, ahead, rows, columns);
     else
