@@ -1,11 +1,12 @@
-"""What checkpoints cost a training loop: seconds of the steps of runs that save beside the same run that does not.
+"""What a checkpoint costs a training loop that uses every core: seconds by which the steps behind a save are slower.
 
-  python3 Benchmarks/saving.py [--tools DIR] [--rounds N] [--model tiny|small] [--every N…]
+  python3 Benchmarks/saving.py [--tools DIR] [--rounds N] [--model tiny|small] [--steps N] [--every N] [--threads N]
 
-Each round runs all kinds in turn, so that a machine that gets slower does so for all. Time is that of the steps as
-metrics.jsonl has it (second step to last), so start and last checkpoint, which wait for the disk, are not in it. Prints the
-median over rounds of each kind and its excess over the run that saves nothing, in time and in processor time: what hashing and
-writing take from a loop that uses every core. The latter can be measured on a busy machine, with --threads 1.
+A run saves every N steps. Of each save, the steps behind it (five, in which hashing, writing and flushing happen) are held
+against the median of the others up to the next save, in the same run, so that a machine whose speed changes from minute to
+minute does so for both. Prints the median over all saves of all rounds with their quartiles, as seconds and as a part of the
+steps between two saves, and from which distance of saves on it is less than 2 %. The first and the last save of a run are left
+out.
 """
 
 import argparse
@@ -18,10 +19,11 @@ import tempfile
 from pathlib import Path
 
 MODELS = {
-    # 3.2 M parameters (38 MB a checkpoint), 1,024 tokens a step; 13 M (157 MB), 4,096 tokens.
-    "tiny": (dict(n_embd=256, n_layer=4, n_head=4), 8, 128, 40),
-    "small": (dict(n_embd=512, n_layer=4, n_head=8), 16, 256, 24),
+    # 3.2 M parameters (39 MB a checkpoint), 1,024 tokens a step; 13 M (157 MB), 4,096 tokens.
+    "tiny": (dict(n_embd=256, n_layer=4, n_head=4), 8, 128, 200),
+    "small": (dict(n_embd=512, n_layer=4, n_head=8), 16, 256, 100),
 }
+BEHIND = 5
 
 
 def main():
@@ -29,13 +31,16 @@ def main():
     parser.add_argument("--tools", type=Path, default=Path(__file__).parents[1] / ".build/release")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--model", choices=MODELS, default="tiny")
-    parser.add_argument("--every", type=int, nargs="+", default=[20])
+    parser.add_argument("--every", type=int, default=20)
     parser.add_argument("--threads", default="0")
+    parser.add_argument("--steps", type=int, help="of a run (default: 200 tiny ones, 100 small ones)")
     options = parser.parse_args()
     shape, rows, length, steps = MODELS[options.model]
+    steps, every = options.steps or steps, options.every
+    if every < 2 * BEHIND or steps < 4 * every:
+        parser.error(f"expected --every of at least {2 * BEHIND}, and four times as many --steps")
     work = Path(tempfile.mkdtemp(prefix="millrace-saving-"))
-    tools = options.tools.resolve()
-    environment = dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}")
+    environment = dict(os.environ, PATH=f"{options.tools.resolve()}:{os.environ['PATH']}")
     model = {"model_type": "gpt2", "vocab_size": 257, "n_positions": length, **shape}
     (work / "model.json").write_text(json.dumps(model))
     subprocess.run(
@@ -45,36 +50,29 @@ def main():
             tok-pack --rows {rows} --length {length} --epochs forever --limit {steps} data > stream"""],
         cwd=work, env=environment, check=True)
 
-    def seconds(every):
+    costs, between = [], []
+    for _ in range(options.rounds):
         shutil.rmtree(work / "run", ignore_errors=True)
         with open(work / "stream") as stream:
-            process = subprocess.Popen(
+            subprocess.run(
                 ["train-step", "--quiet", "--threads", options.threads, "--run", "run", "--model", "model.json", "--steps",
                  str(steps), "--save-every", str(every), "--keep", "2"],
-                stdin=stream, cwd=work, env=environment)
-            _, status, usage = os.wait4(process.pid, 0)
-            if status != 0:
-                raise SystemExit(f"train-step: status {status}")
-        records = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines() if "train_loss" in line]
-        # From the second step on: the first one finds cold caches.
-        return records[-1]["seconds"] - records[1]["seconds"], usage.ru_utime + usage.ru_stime
-
-    kinds = [0, *options.every]
-    times = {kind: [] for kind in kinds}
-    seconds(0)
-    for _ in range(options.rounds):
-        for kind in kinds:
-            times[kind].append(seconds(kind))
+                stdin=stream, cwd=work, env=environment, check=True)
+        records = [json.loads(line) for line in (work / "run/metrics.jsonl").read_text().splitlines()]
+        at = {record["step"]: record["seconds"] for record in records if "train_loss" in record}
+        for save in range(2 * every, steps - every + 1, every):
+            step = [at[save + i + 1] - at[save + i] for i in range(every)]
+            usual = statistics.median(step[BEHIND:])
+            costs.append(sum(step[:BEHIND]) - BEHIND * usual)
+            between.append(every * usual)
     size = sum(f.stat().st_size for f in (work / "run/latest").iterdir())
-    print(f"{options.model}: {size / 1e6:.0f} MB a checkpoint, {steps} steps of {rows * length} tokens, {options.rounds} rounds")
-    base = statistics.median(time for time, _ in times[0])
-    print(f"no checkpoints       {base:8.3f} s   {1000 * base / (steps - 2):7.1f} ms a step")
-    for every in options.every:
-        median = statistics.median(time for time, _ in times[every])
-        paired, processor = (
-            statistics.median(b[k] / a[k] - 1 for a, b in zip(times[0], times[every])) for k in (0, 1))
-        print(f"one every {every:4} steps {median:8.3f} s   {100 * paired:+6.2f} %   processor time {100 * processor:+6.2f} %")
     shutil.rmtree(work)
+    low, middle, high = statistics.quantiles(costs, n=4)
+    apart = statistics.median(between)
+    print(f"{options.model}: {size / 1e6:.0f} MB a checkpoint, {rows * length} tokens a step, {len(costs)} saves")
+    print(f"a save costs the loop {1000 * middle:.0f} ms (quartiles {1000 * low:.0f} and {1000 * high:.0f})")
+    print(f"one every {every} steps, {apart:.2f} s: {100 * middle / apart:.2f} % of the loop's time")
+    print(f"less than 2 % from one every {max(middle, 0) / 0.02:.1f} s on")
 
 
 main()
