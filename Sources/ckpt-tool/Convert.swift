@@ -83,6 +83,11 @@ extension ForeignModel {
             hint: "ckpt-tool merge-lora \(path.string) -o DIR makes a plain model of it")
     }
 
+    /// Whether its configuration names a family that this program trains.
+    var isOfKnownFamily: Bool {
+        configuration?["model_type"]?.stringValue.flatMap { ModelFamily(rawValue: $0) } != nil
+    }
+
     /// Holds the tensors against the configuration.
     /// - Throws: `Fault` (bad data) naming the tensor that is missing, too much or misshapen.
     func requireShapes() throws(Fault) {

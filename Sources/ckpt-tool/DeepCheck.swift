@@ -56,8 +56,8 @@ enum DeepCheck {
         do throws(Fault) {
             return try model.shapeFindings()
         } catch {
-            // Somebody else's model may be one that we do not train; ours may not.
-            if isOurs { return [error.message] }
+            // Another program's model, or an embedder's, may be one that we do not train; our own may not.
+            if isOurs && model.isOfKnownFamily { return [error.message] }
             note(["\(error.message): its shapes are not checked"])
             return []
         }

@@ -14,17 +14,17 @@ struct Get: ParsableCommand {
 
             KEY is a dotted path (recipe.seed, files.0.name), looked for in state.json, then config.json, then \
             manifest.json; state.KEY, config.KEY and manifest.KEY look in one of them. A string is printed as it is, \
-            anything else as JSON.
+            anything else as JSON. A file of another program (see convert) has the config.json that it would be converted to.
             """)
 
-    @Argument(help: "A checkpoint, or a run for its latest.")
+    @Argument(help: "A checkpoint, a run for its latest, or a file of a readable format.")
     var checkpoint: String
 
     @Argument(help: "A dotted path.")
     var key: String
 
     func run() throws {
-        let documents = try self.documents(Checkpoint.find(FilePath(checkpoint)))
+        let documents = try self.documents(OpenedModel(FilePath(checkpoint)))
         for (name, document) in documents {
             let rest = key.hasPrefix(name + ".") ? String(key.dropFirst(name.count + 1)) : nil
             if let value = document.value(at: key) ?? rest.flatMap({ document.value(at: $0) }) {
@@ -34,14 +34,14 @@ struct Get: ParsableCommand {
         }
         let known = documents.flatMap { $0.document.objectValue?.keys ?? [] }.map(printable).joined(separator: " ")
         throw Fault(
-            .badData, "\(quoted(checkpoint)) has no key \(quoted(key))", hint: "its keys are \(known)")
+            .badData, "\(quoted(checkpoint)) has no key \(quoted(key))",
+            hint: known.isEmpty ? "it has no configuration" : "its keys are \(known)")
     }
 
-    private func documents(_ checkpoint: Checkpoint) throws -> [(name: String, document: JSON)] {
-        var documents: [(String, JSON)] = []
-        if checkpoint.manifest?[Checkpoint.stateName] != nil { documents.append(("state", try checkpoint.state())) }
-        documents.append(("config", try checkpoint.configuration()))
-        if let manifest = checkpoint.manifest { documents.append(("manifest", manifest.json)) }
-        return documents
+    private func documents(_ opened: OpenedModel) throws -> [(name: String, document: JSON)] {
+        [
+            ("state", try opened.state()), ("config", try opened.configuration()),
+            ("manifest", opened.checkpoint?.manifest?.json),
+        ].compactMap { name, document in document.map { (name, $0) } }
     }
 }

@@ -12,13 +12,14 @@ struct List: ParsableCommand {
         discussion: """
             EXAMPLE: ckpt-tool list runs/first/latest | cut -f 1
 
-            Of a checkpoint: name, dtype, shape. Of a run: name, step, links or -, and ok or what is wrong.
+            Of a checkpoint, or a file of any readable format (see convert): name, dtype, shape. Of a run: name, step, \
+            links or -, and ok or what is wrong.
             """)
 
     @Flag(help: "List the optimizer's tensors.")
     var optimizer = false
 
-    @Argument(help: "A checkpoint or a run.")
+    @Argument(help: "A checkpoint, a run, or a file of a readable format.")
     var path: String
 
     func run() throws {
@@ -26,11 +27,13 @@ struct List: ParsableCommand {
         if RunDirectory.isRun(FilePath(path)) && !optimizer {
             try listRun(to: output)
         } else {
-            let checkpoint = try Checkpoint.find(FilePath(path))
-            let tensors = optimizer ? try checkpoint.requireOptimizer() : checkpoint.model
-            for entry in tensors.entries {
-                let shape = JSON.array(entry.shape.map { .integer($0) }).compact
-                try output.write("\(printable(entry.name))\t\(entry.dtype)\t\(shape)\n")
+            let tensors =
+                optimizer
+                ? try Checkpoint.find(FilePath(path)).requireOptimizer().tensors
+                : try OpenedModel(FilePath(path)).tensors
+            for tensor in tensors {
+                let shape = JSON.array(tensor.shape.map { .integer($0) }).compact
+                try output.write("\(printable(tensor.name))\t\(tensor.encoding)\t\(shape)\n")
             }
         }
         try output.flush()

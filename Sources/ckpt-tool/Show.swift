@@ -12,8 +12,8 @@ struct Show: ParsableCommand {
         discussion: """
             EXAMPLE: ckpt-tool show --json runs/first/latest | jq .parameters
 
-            With --tree the tensors by the dots of their names, with parameters and bytes of every branch, of any \
-            readable format (see convert).
+            Any readable format may be shown (see convert). With --tree the tensors by the dots of their names, with \
+            parameters and bytes of every branch.
             """)
 
     @Flag(help: "Print one JSON object.")
@@ -25,7 +25,7 @@ struct Show: ParsableCommand {
     @Option(help: ArgumentHelp("Levels of the tree to show.", valueName: "n"))
     var depth: Int?
 
-    @Argument(help: "A checkpoint, or a run for its latest.")
+    @Argument(help: "A checkpoint, a run for its latest, or a file of a readable format.")
     var checkpoint: String
 
     func run() throws {
@@ -36,15 +36,15 @@ struct Show: ParsableCommand {
             let text = json ? root.json(depth: depth ?? 64).compact + "\n" : root.text(depth: depth ?? 64)
             return try FileSink.standardOutput.write(text)
         }
-        let report = try Report(Checkpoint.find(FilePath(checkpoint)))
+        let report = try Report(OpenedModel(FilePath(checkpoint)))
         try FileSink.standardOutput.write(json ? report.json.compact + "\n" : report.text)
     }
 }
 
 /// What `show` says, before it is laid out.
 private struct Report {
-    let checkpoint: Checkpoint
-    let configuration: JSON
+    let opened: OpenedModel
+    let configuration: JSON?
     let state: JSON?
     let files: [(name: String, bytes: Int)]
 
@@ -55,59 +55,69 @@ private struct Report {
         "n_head", "n_positions", "lora",
     ]
 
-    init(_ checkpoint: Checkpoint) throws {
-        self.checkpoint = checkpoint
-        configuration = try checkpoint.configuration()
-        state = checkpoint.manifest?[Checkpoint.stateName] == nil ? nil : try checkpoint.state()
-        files = try checkpoint.fileNames().compactMap { name in
-            let path = checkpoint.path.appending(name)
-            return FileSystem.kind(of: path) == .file ? (name, try InputFile(path).size) : nil
+    init(_ opened: OpenedModel) throws {
+        self.opened = opened
+        configuration = try opened.configuration()
+        state = try opened.state()
+        switch opened {
+        case .checkpoint(let checkpoint):
+            files = try checkpoint.fileNames().compactMap { name in
+                let path = checkpoint.path.appending(name)
+                return FileSystem.kind(of: path) == .file ? (name, try InputFile(path).size) : nil
+            }
+        case .file(let model):
+            files = [(model.path.lastComponent?.string ?? model.path.string, try InputFile(model.path).size)]
         }
     }
 
     var summary: JSONObject {
         var summary = JSONObject()
-        for key in Report.configurationKeys { summary[key] = configuration[key] }
+        for key in Report.configurationKeys { summary[key] = configuration?[key] }
         return summary
     }
+
+    var parameterCount: Int { opened.tensors.reduce(0) { $0 + $1.elementCount } }
 
     var json: JSON {
         var fileSizes = JSONObject()
         for file in files { fileSizes[file.name] = .integer(file.bytes) }
         return [
-            "path": .string(checkpoint.path.string), "foreign": .bool(checkpoint.isForeign),
+            "path": .string(opened.path.string), "format": .string(opened.format.rawValue),
+            "foreign": .bool(opened.isForeign),
             "step": state?["step"] ?? .null, "tokens": state?["tokens"] ?? .null,
-            "parameters": .integer(checkpoint.model.elementCount), "configuration": .object(summary),
-            "files": .object(fileSizes), "model": Report.json(checkpoint.model),
-            "optimizer": checkpoint.optimizer.map(Report.json) ?? .null,
+            "parameters": .integer(parameterCount), "configuration": .object(summary),
+            "files": .object(fileSizes), "model": Report.json(opened.tensors),
+            "optimizer": opened.checkpoint?.optimizer.map { Report.json($0.tensors) } ?? .null,
         ]
     }
 
-    private static func json(_ tensors: TensorSet) -> JSON {
+    private static func json(_ tensors: [ModelTensor]) -> JSON {
         .array(
-            tensors.entries.map { entry in
+            tensors.map { tensor in
                 [
-                    "name": .string(entry.name), "dtype": .string(entry.dtype.rawValue),
-                    "shape": .array(entry.shape.map { .integer($0) }), "bytes": .integer(entry.byteCount),
+                    "name": .string(tensor.name), "dtype": .string(tensor.encoding.description),
+                    "shape": .array(tensor.shape.map { .integer($0) }), "bytes": .integer(tensor.byteCount),
                 ]
             })
     }
 
     var text: String {
-        var lines: [[String]] = [["checkpoint", printable(checkpoint.path.string)]]
-        if checkpoint.isForeign { lines.append(["", "foreign: no manifest, digests unknown"]) }
+        var lines: [[String]] = [[opened.checkpoint == nil ? "model" : "checkpoint", printable(opened.path.string)]]
+        if case .file(let model) = opened {
+            lines.append(["format", model.format.rawValue])
+        } else if opened.isForeign {
+            lines.append(["", "foreign: no manifest, digests unknown"])
+        }
         for key in ["step", "tokens"] {
             if let value = state?[key] { lines.append([key, printable(value.compact)]) }
         }
-        lines.append([
-            "parameters", "\(checkpoint.model.elementCount) in \(checkpoint.model.entries.count) tensors",
-        ])
+        lines.append(["parameters", "\(parameterCount) in \(opened.tensors.count) tensors"])
         for (key, value) in summary.members { lines.append([key, printable(value.stringValue ?? value.compact)]) }
         for file in files { lines.append([printable(file.name), "\(file.bytes) bytes"]) }
         var tensors = [["tensor", "dtype", "shape", "elements"]]
-        for entry in checkpoint.model.entries {
+        for tensor in opened.tensors {
             tensors.append([
-                printable(entry.name), entry.dtype.rawValue, "\(entry.shape)", "\(entry.elementCount)",
+                printable(tensor.name), tensor.encoding.description, "\(tensor.shape)", "\(tensor.elementCount)",
             ])
         }
         return table(lines) + "\n" + table(tensors)

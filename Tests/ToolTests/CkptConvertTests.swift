@@ -187,6 +187,29 @@ import Testing
         }
     }
 
+    @Test(arguments: ["gguf", "npz"])
+    func looksAtFilesOfOtherPrograms(_ format: String) throws {
+        try withRun { directory in
+            let file = "model." + format
+            #expect(try tool(directory, "convert", "run/latest", file).status == 0)
+            let lines = try tool(directory, "list", file).text.split(separator: "\n").map(String.init)
+            #expect(lines.count == 11 && lines[0] == "model.embed_tokens.weight\tF32\t[3,4]")
+            let listed = try tool(directory, "list", "run/latest").text.split(separator: "\n").map(String.init)
+            #expect(lines.sorted() == listed.sorted())
+            #expect(try tool(directory, "get", file, "hidden_size").text == "4\n")
+            #expect(try tool(directory, "get", file, "step").status == 65)
+            let text = try tool(directory, "show", file)
+            #expect(text.status == 0)
+            #expect(text.text.hasPrefix("model                    \(file)\nformat                   \(format)\n"))
+            let json = try JSON(parsing: tool(directory, "show", "--json", file).text, name: "show")
+            #expect(json["format"] == .string(format) && json["foreign"] == true && json["step"]?.isNull == true)
+            #expect(json["parameters"] == 136 && json["configuration"]?["model_type"] == "llama")
+            #expect(json["files"]?[file] != nil && json["model"]?.arrayValue?.count == 11)
+            // What a file of weights alone cannot answer is an error, not an empty line.
+            #expect(try tool(directory, "list", "--optimizer", file).status == 66)
+        }
+    }
+
     @Test func deepVerificationLooksAtValuesShapesAndLinks() throws {
         try withRun { directory in
             #expect(try tool(directory, "verify", "--deep", "run", "run/best").status == 0)

@@ -15,6 +15,8 @@ import Testing
             ckpt-tool list run/latest | grep -q 'hidden.weight'
             ckpt-tool stats run/latest | grep -q 'output.bias'
             [ "$(ckpt-tool get run/latest step)" = 200 ]
+            ckpt-tool verify --deep run 2> notes; grep -q "note: .*'ngram'.*shapes are not checked" notes
+            ckpt-tool convert run/latest run.npz; ckpt-tool diff --quiet run/latest run.npz
             ckpt-tool sample run/latest 2> errors && exit 1
             grep -q "'model_type' is 'ngram'" errors
             """)
