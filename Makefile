@@ -154,11 +154,11 @@ check: ## What CI runs
 man: build ## Write the manual pages, made from each tool's own --help, to .build/man
 	$(PYTHON) docs/manual.py --bin $(BUILD)/release --output $(BUILD)/man $(TOOLS)
 
-# The static build links Swift's library and zstd in, so that the tools run where neither is installed: the linker
-# takes libzstd.a because it meets a folder that has only that before the system's.
+# The static build links Swift's library, zstd and zlib in, so that the tools run where none is installed: the linker
+# takes libzstd.a and libz.a because it meets a folder that has only those before the system's.
 install: setup ## Install static, stripped tools and their manual pages (PREFIX=/usr/local, DESTDIR=)
 	mkdir -p $(STATIC)/lib
-	ln -sf "$$(.ci/setup --static-zstd)" $(STATIC)/lib/libzstd.a
+	for name in zstd z; do ln -sf "$$(.ci/setup --static $$name)" $(STATIC)/lib/lib$$name.a || exit; done
 	swift build -c release --static-swift-stdlib --scratch-path $(STATIC) -Xlinker -L$(CURDIR)/$(STATIC)/lib
 	$(PYTHON) docs/manual.py --bin $(STATIC)/release --output $(STATIC)/man $(TOOLS)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"

@@ -65,9 +65,12 @@ let package = Package(
         .systemLibrary(
             name: "CZstd", path: "Sources/Shared/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/Shared/CZlib", pkgConfig: "zlib",
+            providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         .target(name: "CKernels", path: "Sources/Shared/CKernels", exclude: ["unicode_tables.py"]),
 
-        module("Bytes", ["CZstd", "CKernels", system, crypto]),
+        module("Bytes", ["CZstd", "CZlib", "CKernels", system, crypto]),
         module("Tokens", ["Bytes", system]),
         module("Batches", ["Tokens", "Bytes", deque]),
         module("Kernels", ["CKernels", "Bytes"]),
@@ -83,7 +86,7 @@ let package = Package(
         module("CommandLine", ["Bytes", argumentParser, system]),
         .target(
             name: "Millrace", dependencies: library.map { .target(name: $0) }, path: "Sources/Shared",
-            exclude: library + ["CZstd", "CKernels", "CommandLine"], sources: ["Millrace.swift"],
+            exclude: library + ["CZstd", "CZlib", "CKernels", "CommandLine"], sources: ["Millrace.swift"],
             swiftSettings: swiftSettings),
 
         tool("tok-shard", ["Tokens"]),

@@ -63,6 +63,80 @@ import Testing
         #expect(message { _ = try ForeignModel(path).contents() }.contains("crc32 differs: expected "))
     }
 
+    // MARK: compressed archives
+
+    @Test func whatIsCompressedReadsTheSame() throws {
+        let scratch = try Scratch()
+        let corpus = FilePath(#filePath).removingLastComponent().removingLastComponent().appending("fuzz/corpus/npz")
+        let whole = try ForeignModel(corpus.appending("valid-gpt2"))
+        let compressed = corpus.appending("valid-compressed")
+        let expected = try whole.contents()
+        #expect(try ForeignModel(compressed).contents() == expected)
+        // In the other order too: views read a member from its middle.
+        for tensor in try ForeignModel(compressed).tensors.reversed() where tensor.shape.count == 2 {
+            let original = try #require(whole[tensor.name])
+            #expect(try TensorDifference.of(tensor, original).hasEqualBits)
+        }
+        // Whatever is flipped is refused, or was none of the content.
+        let bytes = try scratch.read(compressed)
+        let path = scratch.path.appending("damaged")
+        var refused = 0
+        for place in stride(from: 0, to: bytes.count, by: 3) {
+            var damaged = bytes
+            damaged[place] ^= 1 << (place % 8)
+            try scratch.write(damaged, to: path)
+            do { _ = try ForeignModel(path).contents() } catch is Fault { refused += 1 }
+        }
+        #expect(refused > bytes.count / 6)
+        for count in stride(from: 0, to: bytes.count, by: 7) {
+            try scratch.write(Array(bytes[..<count]), to: path)
+            #expect(throws: Fault.self, "\(count) bytes") { _ = try ForeignModel(path).contents() }
+        }
+    }
+
+    /// An archive of one member of `size` bytes of content, as its directory says, that `stored` bytes decode to.
+    private func archive(size: UInt32, _ stored: [UInt8], method: UInt16 = 8) -> [UInt8] {
+        let name = Array("a.npy".utf8)
+        func fields(_ bytes: inout [UInt8]) {
+            bytes.append(littleEndian: method)
+            bytes.append(littleEndian: UInt32(0))
+            bytes.append(littleEndian: UInt32(0))
+            bytes.append(littleEndian: UInt32(stored.count))
+            bytes.append(littleEndian: size)
+            bytes.append(littleEndian: UInt16(name.count))
+            bytes.append(littleEndian: UInt16(0))
+        }
+        var bytes: [UInt8] = [0x50, 0x4b, 3, 4, 20, 0, 0, 0]
+        fields(&bytes)
+        bytes += name + stored
+        let start = bytes.count
+        bytes += [0x50, 0x4b, 1, 2, 20, 0, 20, 0, 0, 0]
+        fields(&bytes)
+        bytes += [UInt8](repeating: 0, count: 14) + name
+        let length = bytes.count - start
+        bytes += [0x50, 0x4b, 5, 6, 0, 0, 0, 0, 1, 0, 1, 0]
+        bytes.append(littleEndian: UInt32(length))
+        bytes.append(littleEndian: UInt32(start))
+        return bytes + [0, 0]
+    }
+
+    @Test func compressedMembersThatLie() throws {
+        // Four stored bytes, in a block of its own.
+        let four: [UInt8] = [1, 4, 0, 0xfb, 0xff, 1, 2, 3, 4]
+        #expect(
+            try refusal(archive(size: 1 << 30, four))
+                == "'F' at byte 44: member 'a.npy' has \(1 << 30) bytes, 9 of them stored")
+        #expect(
+            try refusal(archive(size: 5, four)) == "'F' at byte 35: member 'a.npy' does not have the 5 bytes it should")
+        #expect(
+            try refusal(archive(size: 4, Array(four.dropLast())))
+                == "'F' at byte 43: deflate: the compressed bytes end too early")
+        #expect(try refusal(archive(size: 4, [7] + four)) == "'F' at byte 36: deflate: invalid block type")
+        #expect(
+            try refusal(archive(size: 4, four, method: 12))
+                == "'F' at byte 44: member 'a.npy' is compressed by method 12, expected 0 (stored) or 8 (deflated)")
+    }
+
     // MARK: GGUF
 
     /// A GGUF file from its parts; tensors are given as they stand in the file.

@@ -27,13 +27,13 @@ MILLRACE_FUZZ=1 swift build -c release --scratch-path "$build" --product FuzzTar
     tail -n 30 "$build/build.log" >&2
     exit 1
 }
-maps=(Sources/Shared/CZstd/module.modulemap "$build/release/CKernels.build/module.modulemap"
+maps=(Sources/Shared/{CZstd,CZlib}/module.modulemap "$build/release/CKernels.build/module.modulemap"
     "$build"/checkouts/swift-{crypto,system}/Sources/*/include/module.modulemap)
 flags=()
 for map in "${maps[@]}"; do flags+=(-Xcc "-fmodule-map-file=$map"); done
 swiftc -O -parse-as-library -sanitize=fuzzer,address -use-ld=lld -I "$build/release/Modules" \
     "${flags[@]}" \
-    Tests/fuzz/Fuzz.swift "$build/release/libFuzzTargets.a" -lzstd -lm -o "$build/fuzz"
+    Tests/fuzz/Fuzz.swift "$build/release/libFuzzTargets.a" -lzstd -lz -lm -o "$build/fuzz"
 echo "fuzz: built in $((SECONDS - began)) s"
 
 scratch=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)")

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 here = Path(__file__).parent
@@ -91,6 +92,11 @@ def main():
     keep("gguf", "llama", (work / "llama.gguf").read_bytes())
     keep("gguf", "q8", (work / "q8.gguf").read_bytes())
     keep("npz", "gpt2", (work / "gpt2.npz").read_bytes())
+    with zipfile.ZipFile(work / "gpt2.npz") as stored, zipfile.ZipFile(work / "compressed.npz", "w") as compressed:
+        compressed.comment = stored.comment
+        for member in stored.infolist():
+            compressed.writestr(zipfile.ZipInfo(member.filename), stored.read(member), zipfile.ZIP_DEFLATED)
+    keep("npz", "compressed", (work / "compressed.npz").read_bytes())
     keep("llmc", "gpt2", (work / "gpt2.bin").read_bytes())
 
     # A byte in front: checks as they are, or mended.

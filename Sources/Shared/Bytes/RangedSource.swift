@@ -25,6 +25,27 @@ extension RangedSource {
 
 extension InputFile: RangedSource {}
 
+/// A file in order, from a place on, up to the size it had when it was opened. Not for concurrent use.
+public final class RangedByteSource: ByteSource {
+    private let file: any RangedSource
+    private var offset: Int
+    private let end: Int
+    public var name: String { file.name }
+
+    /// - Parameter end: where to stop; nil: the end of the file.
+    public init(_ file: any RangedSource, offset: Int, end: Int? = nil) {
+        self.file = file
+        self.offset = offset
+        self.end = end ?? file.size
+    }
+
+    public func read(upTo count: Int) throws(Fault) -> [UInt8] {
+        let bytes = try file.read(at: offset, count: min(count, end - offset))
+        offset += bytes.count
+        return bytes
+    }
+}
+
 /// A flat set of files that can be opened by name.
 public protocol FileStore: Sendable {
     /// What messages call the whole of it.

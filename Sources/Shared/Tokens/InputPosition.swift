@@ -41,24 +41,3 @@ func openInput(_ path: String, at offset: Int) throws(Fault) -> any ByteSource {
     }
     return source
 }
-
-/// A regular file in order, up to the size it had when it was opened.
-final class RangedByteSource: ByteSource {
-    private let file: any RangedSource
-    private var offset: Int
-    private let end: Int
-    var name: String { file.name }
-
-    /// - Parameter end: where to stop; nil: the end of the file.
-    init(_ file: any RangedSource, offset: Int, end: Int? = nil) {
-        self.file = file
-        self.offset = offset
-        self.end = end ?? file.size
-    }
-
-    func read(upTo count: Int) throws(Fault) -> [UInt8] {
-        let bytes = try file.read(at: offset, count: min(count, end - offset))
-        offset += bytes.count
-        return bytes
-    }
-}

@@ -1,4 +1,4 @@
-// npz, the archive of numpy.savez: a .npy member a tensor (docs/formats/foreign-checkpoints.md).
+// npz, the archive of numpy.savez and numpy.savez_compressed: a .npy member a tensor (docs/formats/foreign-checkpoints.md).
 
 internal import Bytes
 internal import SystemPackage
@@ -22,9 +22,9 @@ enum NPZFormat: ForeignModelFormat {
         for member in archive.members {
             guard member.name.hasSuffix(suffix), member.name.utf8.count > suffix.utf8.count else {
                 throw .badData(
-                    path.string, byte: member.range.lowerBound, "member \(quoted(member.name)) is no array (.npy)")
+                    path.string, byte: member.place.lowerBound, "member \(quoted(member.name)) is no array (.npy)")
             }
-            tensors.append(try tensor(member, archive.file))
+            tensors.append(try tensor(member))
         }
         var own: JSON?
         if configuration == nil, archive.comment.first == UInt8(ascii: "{") {
@@ -34,8 +34,9 @@ enum NPZFormat: ForeignModelFormat {
         return ForeignModel(path, .npz, configuration: configuration ?? own, tensors: tensors)
     }
 
-    private static func tensor(_ member: ZipArchive.Member, _ file: InputFile) throws(Fault) -> ModelTensor {
+    private static func tensor(_ member: ZipArchive.Member) throws(Fault) -> ModelTensor {
         let name = String(member.name.dropLast(suffix.count))
+        let file = member.source
         let start = member.range.lowerBound
         func fault(_ reason: String) -> Fault {
             .badData(file.name, byte: start, "array \(quoted(name)): \(reason)")

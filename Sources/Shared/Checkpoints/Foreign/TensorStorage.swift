@@ -69,7 +69,7 @@ struct TensorChecker {
 /// Elements one after the other, as safetensors, npz, llm.c and most types of GGUF have them.
 struct PlainStorage: TensorStorage {
     let name: String
-    let file: InputFile
+    let file: any RangedSource
     /// Byte of the first element.
     let offset: Int
     let dtype: DataType

@@ -1,5 +1,6 @@
-// Zip archives as numpy.savez writes them: members one after the other, not compressed, and a directory of them at the end
-// (PKWARE's APPNOTE 4.3 to 4.5). What the directory says of a member is held against the file before it is believed.
+// Zip archives as numpy.savez and numpy.savez_compressed write them: members one after the other, stored or deflated, and a
+// directory of them at the end (PKWARE's APPNOTE 4.3 to 4.5). What the directory says of a member is held against the file
+// before it is believed.
 
 internal import Bytes
 internal import SystemPackage
@@ -15,8 +16,13 @@ struct ZipArchive {
 
     struct Member {
         let name: String
+        /// Of its content.
         let crc: UInt32
-        /// Of its content in the file.
+        /// Where it lies in the archive, compressed or not.
+        let place: Range<Int>
+        /// What its content is read from: the archive, or what it decodes to.
+        let source: any RangedSource
+        /// Of its content in `source`.
         let range: Range<Int>
     }
 
@@ -36,18 +42,19 @@ struct ZipArchive {
         var members: [Member] = []
         var names: Set<String> = []
         var position = 0
+        let inflated = InflatedStore()
         for _ in 0..<end.count {
-            let member = try ZipArchive.member(directory, &position, end, file)
+            let member = try ZipArchive.member(directory, &position, end, file, inflated)
             if !names.insert(member.name).inserted {
                 throw .badData(
                     file.name, byte: end.directoryStart + position, "member \(quoted(member.name)) is there twice")
             }
             members.append(member)
         }
-        let inOrder = members.sorted { $0.range.lowerBound < $1.range.lowerBound }
-        for (left, right) in zip(inOrder, inOrder.dropFirst()) where left.range.upperBound > right.range.lowerBound {
+        let inOrder = members.sorted { $0.place.lowerBound < $1.place.lowerBound }
+        for (left, right) in zip(inOrder, inOrder.dropFirst()) where left.place.upperBound > right.place.lowerBound {
             throw .badData(
-                file.name, byte: right.range.lowerBound,
+                file.name, byte: right.place.lowerBound,
                 "member \(quoted(right.name)) overlaps \(quoted(left.name))")
         }
         self.members = members
@@ -55,12 +62,10 @@ struct ZipArchive {
 
     /// The directory's next entry and, in the file, the head of the member that it names.
     private static func member(
-        _ directory: [UInt8], _ position: inout Int, _ end: ZipEnd, _ file: InputFile
+        _ directory: [UInt8], _ position: inout Int, _ end: ZipEnd, _ file: InputFile, _ inflated: InflatedStore
     ) throws(Fault) -> Member {
         let place = end.directoryStart + position
-        func fault(_ reason: String, hint: String? = nil) -> Fault {
-            .badData(file.name, byte: place, reason, hint: hint)
-        }
+        func fault(_ reason: String) -> Fault { .badData(file.name, byte: place, reason) }
         func short(_ offset: Int) -> Int { Int(directory.littleEndian(at: position + offset, as: UInt16.self) ?? 0) }
         func word(_ offset: Int) -> UInt32 { directory.littleEndian(at: position + offset, as: UInt32.self) ?? 0 }
         guard directory.count - position >= 46, directory[position..<position + 4].elementsEqual(directoryMagic) else {
@@ -74,10 +79,9 @@ struct ZipArchive {
         }
         let subject = "member \(quoted(name))"
         if short(8) & 1 != 0 { throw fault("\(subject) is encrypted") }
-        guard short(10) == 0 else {
-            throw fault(
-                "\(subject) is compressed (method \(short(10)))",
-                hint: "numpy.savez writes archives that can be read, numpy.savez_compressed does not")
+        let isDeflated = short(10) == 8
+        guard short(10) == 0 || isDeflated else {
+            throw fault("\(subject) is compressed by method \(short(10)), expected 0 (stored) or 8 (deflated)")
         }
         let extra = Array(directory[position + 46 + nameCount..<position + 46 + nameCount + extraCount])
         guard let wide = widened([word(24), word(20), word(42)], extra) else {
@@ -85,18 +89,25 @@ struct ZipArchive {
         }
         let (size, stored, offset) = (wide[0], wide[1], wide[2])
         let crc = word(16)
-        guard size == stored else { throw fault("\(subject) has \(size) bytes, \(stored) of them stored") }
-        guard offset >= 0, size >= 0, offset <= file.size - 30 else { throw fault("\(subject) lies outside the file") }
+        guard size == stored || isDeflated && size / DeflateSource.maximumRatio <= stored else {
+            throw fault("\(subject) has \(size) bytes, \(stored) of them stored")
+        }
+        guard offset >= 0, stored >= 0, size >= 0, offset <= file.size - 30 else {
+            throw fault("\(subject) lies outside the file")
+        }
         let head = try file.read(at: offset, count: 30)
         guard head.starts(with: memberMagic), let innerName = head.littleEndian(at: 26, as: UInt16.self),
             let innerExtra = head.littleEndian(at: 28, as: UInt16.self)
         else { throw .badData(file.name, byte: offset, "expected the head of \(subject), found something else") }
         let start = offset + 30 + Int(innerName) + Int(innerExtra)
-        guard start <= end.directoryStart, size <= end.directoryStart - start else {
-            throw fault("\(subject) of \(size) bytes from byte \(start) runs into the archive's directory")
+        guard start <= end.directoryStart, stored <= end.directoryStart - start else {
+            throw fault("\(subject) of \(stored) bytes from byte \(start) runs into the archive's directory")
         }
         position = next
-        return Member(name: name, crc: crc, range: start..<start + size)
+        let range = start..<start + stored
+        if !isDeflated { return Member(name: name, crc: crc, place: range, source: file, range: range) }
+        let source = try InflatedMember(name, size: size, of: file, at: range, in: inflated)
+        return Member(name: name, crc: crc, place: range, source: source, range: 0..<size)
     }
 
     /// The fields, those that say 0xffffffff from the extra field of zip64 (number 1), in order; nil when they are not there.
