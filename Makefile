@@ -17,9 +17,9 @@ LINT_BUILD ?= .build/lint
 
 TOOLS := tok-shard tok-pack train-step ckpt-tool metrics-cat
 VENV := .venv
-SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*/*.sh)
+SCRIPTS := $(wildcard .ci/run .ci/setup pipelines/*.sh pipelines/*/*.sh Tests/*/*.sh Benchmarks/*.sh docs/*.sh docs/*/*.sh)
 
-.PHONY: help setup build test demo bench scale train lint format faults longrun fuzz long neon ingest interop expansion optimizers tokenizers foreign dashboards parity check man install uninstall clean
+.PHONY: help setup build test demo bench scale train lint format faults longrun fuzz long neon ingest interop expansion optimizers tokenizers foreign dashboards parity check reference man install uninstall clean
 
 help: ## Print this list
 	@echo 'Millrace. Targets:'
@@ -150,6 +150,9 @@ $(VENV)/foreign: Tests/python/foreign-requirements.txt
 
 check: ## What CI runs
 	@.ci/run
+
+reference: build ## The library's reference as a site of pages, made by DocC from the docstrings, to out/reference (OUT=)
+	docs/reference.sh "$(or $(OUT),out/reference)"
 
 man: build ## Write the manual pages, made from each tool's own --help, to .build/man
 	$(PYTHON) docs/manual.py --bin $(BUILD)/release --output $(BUILD)/man $(TOOLS)

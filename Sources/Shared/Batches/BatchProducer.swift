@@ -49,7 +49,8 @@ public final class BatchProducer {
     ///   - epochs: of the whole run; nil: without end.
     ///   - limit: batches from here, at least 1; nil: all.
     ///   - cursor: where an earlier stream of the same recipe stopped; nil: the beginning.
-    ///   - rank, world: this stream has every `world`-th row, from row `rank` of each batch.
+    ///   - rank: the first row of each batch that this stream has.
+    ///   - world: it has every `world`-th row from there.
     ///   - threads: workers.
     /// - Throws: `Fault` (usage) when a batch fits no frame or the cursor belongs elsewhere.
     public convenience init(

@@ -170,7 +170,8 @@ extension FlatJSON {
 
         /// - Parameters:
         ///   - labels: what stands before each value, in order.
-        ///   - head, tail: what stands before the step and after the row.
+        ///   - head: what stands before the step.
+        ///   - tail: what stands after the row.
         public init(_ style: RowStyle, labels: [String], head: String, tail: String) {
             self.style = style
             (self.head, self.tail) = (Array(head.utf8), Array(tail.utf8))

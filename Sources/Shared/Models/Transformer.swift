@@ -30,7 +30,8 @@ public final class Transformer {
 
     /// Plans and allocates everything; nothing is allocated afterwards.
     /// - Parameters:
-    ///   - rows, length: the largest micro-batch (shorter rows may come in greater number).
+    ///   - rows: of the largest micro-batch (shorter rows may come in greater number).
+    ///   - length: of its rows.
     ///   - training: false for a model that only evaluates.
     ///   - precision: of the operands of matrix products, attention's excepted.
     ///   - recompute: what the backward pass computes anew; no result depends on it.

@@ -14,7 +14,7 @@ public struct CheckpointExpansion {
     public let configuration: ModelConfiguration
     private let state: JSON?
 
-    /// - Parameter state: what state.json is to hold; nil: what it holds.
+    /// - Parameter given: what state.json is to hold; nil: what it holds.
     /// - Throws: `Fault`: a policy that this model cannot follow (usage), or a checkpoint that is not sound (bad data).
     public init(_ origin: Checkpoint, _ policies: [ExpansionPolicy], state given: JSON? = nil) throws(Fault) {
         self.origin = origin

@@ -34,7 +34,8 @@ public struct GuardWindow: Sendable, Equatable {
 
     /// The same memory with other limits; the newest steps stay when there is room for fewer.
     /// - Parameters:
-    ///   - size, limit: nil: as they are, or the defaults where there is no window yet.
+    ///   - size: nil: as it is, or the default where there is no window yet.
+    ///   - limit: likewise.
     public static func changed(_ old: GuardWindow?, size: Int?, limit: Double?) throws(Fault) -> GuardWindow? {
         if size == 0 { return nil }
         if old == nil && size == nil && limit == nil { return nil }

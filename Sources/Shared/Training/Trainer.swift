@@ -205,7 +205,8 @@ public final class Trainer<Model: TrainableModel> {
 
 extension Trainer where Model == Transformer {
     /// - Parameters:
-    ///   - rows, length: the largest micro-batch.
+    ///   - rows: of the largest micro-batch.
+    ///   - length: of its rows.
     ///   - recompute: what the backward pass computes anew; no result depends on it.
     ///   - state: as of `init(_:state:)`.
     public convenience init(
