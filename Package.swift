@@ -31,7 +31,7 @@ func tool(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 /// no re-export and would keep old layouts.
 func example(_ name: String) -> Target {
     .executableTarget(
-        name: name, dependencies: ["Millrace", argumentParser, system] + library.map { .target(name: $0) },
+        name: name, dependencies: ["Millrace", argumentParser] + library.map { .target(name: $0) },
         path: "Examples/\(name)", swiftSettings: swiftSettings)
 }
 
@@ -85,7 +85,7 @@ let package = Package(
             ]),
         module("CommandLine", ["Bytes", argumentParser, system]),
         .target(
-            name: "Millrace", dependencies: library.map { .target(name: $0) }, path: "Sources/Shared",
+            name: "Millrace", dependencies: library.map { .target(name: $0) } + [system], path: "Sources/Shared",
             exclude: library + ["CZstd", "CZlib", "CKernels", "CommandLine"], sources: ["Millrace.swift"],
             swiftSettings: swiftSettings),
 

@@ -5,7 +5,6 @@
 
 import ArgumentParser
 import Millrace
-import SystemPackage
 
 /// Rows of `letters` random ids, the mark, and the letters again; only the second half counts in the loss.
 struct CopyTask: BatchSource {

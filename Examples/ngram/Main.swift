@@ -6,7 +6,6 @@
 
 import ArgumentParser
 import Millrace
-import SystemPackage
 
 @main
 struct NGramTraining: ParsableCommand {

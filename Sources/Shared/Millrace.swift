@@ -1,4 +1,4 @@
-// The umbrella for embedders: `import Millrace` brings every library module and nothing else.
+// The umbrella for embedders: `import Millrace` brings every library module, and swift-system, whose `FilePath` they speak.
 
 @_exported public import Batches
 @_exported public import Bytes
@@ -7,5 +7,6 @@
 @_exported public import Metrics
 @_exported public import Models
 @_exported public import Optimizers
+@_exported public import SystemPackage
 @_exported public import Tokens
 @_exported public import Training

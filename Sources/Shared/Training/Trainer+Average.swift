@@ -5,8 +5,9 @@ internal import Kernels
 internal import Models
 
 extension Trainer {
-    /// The average begins with the parameters as they are.
-    func beginAverage() { average?.copy(model.parameters) }
+    /// The average of a recipe that has one begins with the parameters as they are: call it when they are there, and not after
+    /// `load`, which brings it along.
+    public func beginAverage() { average?.copy(model.parameters) }
 
     /// average += (1 − decay) · (parameters − average), after an applied update.
     func updateAverage() {
