@@ -5,6 +5,7 @@ import Bytes
 import Checkpoints
 import CommandLine
 import SystemPackage
+import Training
 
 enum DeepCheck {
     /// Links of a run that lead somewhere else than to one of its checkpoints.
@@ -23,6 +24,7 @@ enum DeepCheck {
         do throws(Fault) {
             let checkpoint = try Checkpoint(path)
             var findings = shapes(try ForeignModel(checkpoint.path), isOurs: !checkpoint.isForeign)
+            findings += state(of: checkpoint).filter { !known.contains($0) }
             for tensor in checkpoint.model.tensors { findings += values(tensor, except: known) }
             // The average has the model's names, the optimizer's have a prefix.
             for (set, hasPrefix) in [(checkpoint.optimizer, true), (checkpoint.average, false)] {
@@ -32,6 +34,16 @@ enum DeepCheck {
             }
             return findings
         } catch { return known.contains(error.message) ? [] : [error.message] }
+    }
+
+    /// A state that no run could go on from.
+    private static func state(of checkpoint: Checkpoint) -> [String] {
+        if checkpoint.manifest?[Checkpoint.stateName] == nil { return [] }
+        do throws(Fault) {
+            let name = checkpoint.path.appending(Checkpoint.stateName).string
+            _ = try TrainingState(json: checkpoint.state(), name: name)
+            return []
+        } catch { return [error.message] }
     }
 
     /// A file of a foreign format.

@@ -6,6 +6,7 @@ import Checkpoints
 import SystemPackage
 import TestSupport
 import Testing
+import Training
 
 @Suite struct CkptConvertTests {
     private static let configuration: JSON = [
@@ -31,7 +32,7 @@ import Testing
         }
     }
 
-    private func write(_ writer: CheckpointWriter, value: Float, shape: [Int] = [4]) throws {
+    private func write(_ writer: CheckpointWriter, value: Float, shape: [Int] = [4], version: Int = 2) throws {
         try writer.write(CkptConvertTests.configuration, to: Checkpoint.configurationName)
         let layer = "model.layers.0."
         let shapes: [(String, [Int])] = [
@@ -51,7 +52,11 @@ import Testing
         }
         try writer.write(sources(""), to: Checkpoint.modelName)
         try writer.write(sources("m.") + sources("v."), to: Checkpoint.optimizerName)
-        try writer.write(["step": .integer(Int(value)), "cursor": "v1:7"], to: Checkpoint.stateName)
+        var state = TrainingState(recipe: TrainingRecipe(), steps: 100)
+        (state.step, state.cursor) = (Int(value), "v1:7")
+        var json = try #require(state.json.objectValue)
+        json["version"] = .integer(version)
+        try writer.write(.object(json), to: Checkpoint.stateName)
     }
 
     private func tool(_ directory: String, _ arguments: String...) throws -> ToolResult {
@@ -207,6 +212,18 @@ import Testing
             #expect(json["files"]?[file] != nil && json["model"]?.arrayValue?.count == 11)
             // What a file of weights alone cannot answer is an error, not an empty line.
             #expect(try tool(directory, "list", "--optimizer", file).status == 66)
+        }
+    }
+
+    @Test func deepVerificationReadsTheState() throws {
+        try withRun { directory in
+            let writer = try CheckpointWriter(FilePath(directory + "/later"))
+            try write(writer, value: 1, version: 3)
+            try writer.commit()
+            #expect(try tool(directory, "verify", "later").status == 0)
+            let found = try tool(directory, "verify", "--deep", "later")
+            #expect(
+                found.status == 1 && found.errors.contains("'later/state.json': version 3, this program reads 1 and 2"))
         }
     }
 

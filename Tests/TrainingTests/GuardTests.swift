@@ -22,7 +22,7 @@ import Training
 
     /// Puts `value` into a stage's output in the steps whose number is in `steps`.
     private static func poison(
-        _ stage: ModelStage, steps: ClosedRange<Int>, _ value: Float = .nan
+        _ stage: ModelStage, steps: some Collection<Int>, _ value: Float = .nan
     ) -> (Trainer<Transformer>) -> Void {
         { trainer in
             trainer.model.tap = { [unowned trainer] found, output in
@@ -206,26 +206,29 @@ import Training
         }
     }
 
-    @Test func goingBackIsTheSameHoweverOftenTheRunWasInterrupted() throws {
+    /// Also when the step behind a checkpoint is skipped, so that it is not proven yet where the run is cut, and nothing else
+    /// keeps it.
+    @Test(arguments: [[], [9]]) func goingBackIsTheSameHoweverOftenTheRunWasInterrupted(early: [Int]) throws {
         try RunFixture.with { fixture in
             var options = fixture.options
             options.maximumSkips = 3
+            options.keep = 1
             func train(_ name: String, stopAfter: Int? = nil) throws -> TrainingOutcome {
                 try fixture.train(
                     name, options: options,
                     policy: {
                         $0.guardState.rollsBack = true
                         try Self.window(&$0)
-                    }, stopAfter: stopAfter, prepare: Self.poison(.attention(layer: 1), steps: 11...13))
+                    }, stopAfter: stopAfter, prepare: Self.poison(.attention(layer: 1), steps: early + [11, 12, 13]))
             }
             #expect(try train("whole") == .complete)
             let state = try fixture.state("whole")
-            // Steps 9 and 10 were learned from and are given up; 11 to 13 were skipped.
+            // What steps 9 and 10 learned is given up; 11 to 13 were skipped.
             #expect(
                 state.guardState.rollbacks == [
                     .init(step: 13, goodStep: 8, firstBatch: 8, lastBatch: 12)
                 ])
-            #expect(state.step == 20 && state.updates == 15 && state.guardState.skipped == 3)
+            #expect(state.step == 20 && state.updates == 15 && state.guardState.skipped == 3 + early.count)
             let records = try fixture.records("whole")
             let rollback = records.first { $0["rollback_step"] != nil }
             #expect(rollback?.step == 13 && rollback?.integer("rollback_step") == 8)
@@ -237,6 +240,50 @@ import Training
                 #expect(try train("cut\(cut)") == .complete)
                 #expect(try fixture.result("cut\(cut)") == fixture.result("whole"), "cut at \(cut)")
                 #expect(fixture.link("cut\(cut)", "last-good") == fixture.link("whole", "last-good"))
+            }
+        }
+    }
+
+    /// Batches of the stream before are none of the present one's.
+    @Test func goingBackOnNewDataNamesItsBatches() throws {
+        try RunFixture.with { fixture in
+            var options = fixture.options
+            (options.maximumSkips, options.acceptsNewData) = (3, true)
+            func train(stopAfter: Int? = nil) throws -> TrainingOutcome {
+                try fixture.train(
+                    "run", options: options, policy: { $0.guardState.rollsBack = true }, fromStart: true,
+                    stopAfter: stopAfter, prepare: Self.poison(.head, steps: [11, 12, 13]))
+            }
+            #expect(try train(stopAfter: 10) == .interrupted)
+            #expect(try train() == .complete)
+            let rollbacks = try fixture.state("run").guardState.rollbacks
+            #expect(rollbacks == [.init(step: 13, goodStep: 8, firstBatch: 0, lastBatch: 2)])
+        }
+    }
+
+    /// The norm of what begins to learn says nothing about what did before: the window for it begins anew.
+    @Test func whatBeginsToLearnIsNoOutlier() throws {
+        try RunFixture.with { fixture in
+            func train(_ name: String, stopAfter: Int? = nil) throws -> [SkippedStep] {
+                var seen: [SkippedStep] = []
+                _ = try fixture.train(
+                    name,
+                    policy: {
+                        $0.recipe.freezes = [.init(pattern: "*", to: 10), .init(pattern: "!model.norm.*")]
+                        $0.guardState.window = try GuardWindow(size: 4, limit: 8)
+                    }, stopAfter: stopAfter,
+                    report: { if case .skippedStep(_, _, let skipped) = $0 { seen.append(skipped) } })
+                return seen
+            }
+            #expect(try train("whole") == [])
+            let window = try #require(try fixture.state("whole").guardState.window)
+            #expect(window.losses.count == 4 && window.gradientNorms.count == 4)
+            for cut in [9, 10, 11, 12] {
+                #expect(try train("cut\(cut)", stopAfter: cut) == [])
+                let window = try #require(try fixture.state("cut\(cut)").guardState.window)
+                #expect(window.losses.count == 4 && window.gradientNorms.count == (cut > 10 ? cut - 10 : 4))
+                #expect(try train("cut\(cut)") == [])
+                #expect(try fixture.result("cut\(cut)") == fixture.result("whole"), "cut at \(cut)")
             }
         }
     }

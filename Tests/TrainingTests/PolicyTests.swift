@@ -26,6 +26,7 @@ import Training
         state.guardState.rollbackCount = 70
         state.guardState.rollbacks = [.init(step: 9, goodStep: 4, firstBatch: 5, lastBatch: 9)]
         state.guardState.isUnconfirmed = true
+        state.guardState.unprovenStep = 8
         state.stopping = try .init(patience: 2, minimumDelta: 1e-3, targetLoss: 0.5)
         state.status = .stopped
         let read = try Self.read(JSON(parsing: state.json.pretty, name: "state.json"))
@@ -36,6 +37,7 @@ import Training
         arguments: [
             ("window", JSON.integer(1)), ("window", -3), ("window", 1_000_000), ("z", 0), ("z", -1), ("z", "6"),
             ("losses", [1]), ("losses", [1, "x"]), ("losses", [1, 2, 3, 4, 5]), ("gradient_norms", JSON.null),
+            ("gradient_norms", [3, 4, 5]), ("skipped", .integer(1 << 61)), ("consecutive", .integer(.max)),
         ] as [(String, JSON)])
     func aGuardThatCannotBeIsRefused(key: String, value: JSON) throws {
         func state(_ change: (inout JSONObject) -> Void) -> JSON {

@@ -46,11 +46,12 @@ struct RunFixture {
     /// Begins the run `name` or goes on with it.
     /// - Parameters:
     ///   - policy: sets guard and stopping of a new run.
+    ///   - fromStart: whether a run that goes on is given the stream from its beginning.
     ///   - stopAfter: the step at whose end it is asked to stop.
     ///   - prepare: given the trainer.
     func train(
         _ name: String, options: TrainingOptions? = nil, policy: (inout TrainingState) throws -> Void = { _ in },
-        stopAfter: Int? = nil, report: @escaping (TrainingEvent) -> Void = { _ in },
+        fromStart: Bool = false, stopAfter: Int? = nil, report: @escaping (TrainingEvent) -> Void = { _ in },
         prepare: @escaping (Trainer<Transformer>) -> Void = { _ in }
     ) throws -> TrainingOutcome {
         let (options, engine) = (options ?? self.options, try Engine(threads: 1))
@@ -66,7 +67,7 @@ struct RunFixture {
                 new: path(name), configuration: try ModelConfiguration(json: Self.model, name: "config.json"),
                 state: state, options: options, engine: engine, report: report)
         }
-        let cursor = run.state.cursor == TrainingState.startCursor ? "" : "--cursor '\(run.state.cursor)'"
+        let cursor = fromStart || run.state.cursor == TrainingState.startCursor ? "" : "--cursor '\(run.state.cursor)'"
         let packed = try runShell(
             "tok-pack --rows 2 --length 24 --seed 3 --epochs forever --limit 30 \(cursor) data > stream",
             directory: directory)

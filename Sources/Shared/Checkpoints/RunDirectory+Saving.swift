@@ -68,8 +68,8 @@ extension RunDirectory {
     /// Removes what `superfluous` finds.
     /// - Returns: the steps that were removed, oldest first.
     @discardableResult
-    public func retain(last: Int, every: Int = 0) throws(Fault) -> [Int] {
-        let removed = try superfluous(last: last, every: every)
+    public func retain(last: Int, every: Int = 0, sparing spared: Int? = nil) throws(Fault) -> [Int] {
+        let removed = try superfluous(last: last, every: every).filter { $0 != spared }
         for step in removed { try remove(step) }
         return removed
     }

@@ -62,6 +62,7 @@ public struct CheckpointExpansion {
             let counts = try ownUpdates(before, tensors)
             if counts.count > 0 { object["own_updates"] = .object(counts) }
             object["expansions"] = all
+            object["guard"] = guarding(before["guard"], records)
             try writer.write(.object(object), to: Checkpoint.stateName)
         }
         writer.expansions = all
@@ -69,6 +70,14 @@ public struct CheckpointExpansion {
             try writer.write(origin.read(name), to: name)
         }
         return records
+    }
+
+    /// `guard` of state.json: what was usual is not for what learns now, and where logits are others neither is the loss.
+    private func guarding(_ json: JSON?, _ records: [ExpansionRecord]) -> JSON? {
+        guard var object = json?.objectValue, object["window"] != nil else { return json }
+        object["gradient_norms"] = []
+        if !records.allSatisfy({ $0.promise == .exact || $0.promise == .rounded }) { object["losses"] = [] }
+        return .object(object)
     }
 
     // MARK: Values

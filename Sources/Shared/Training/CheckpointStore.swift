@@ -11,9 +11,12 @@ public import SystemPackage
 ///
 /// ```swift
 /// let store = CheckpointStore(try RunDirectory("run", access: .write), keepLast: 2)
-/// if let found = try store.directory.latestValid() { try trainer.load(found.checkpoint) }
 /// try store.save(trainer.content, step: trainer.state.step)
+/// // The next step found a finite loss with those parameters: `last-good`.
+/// try store.promote(trainer.state.step - 1)
 /// ```
+///
+/// docs/api.md has a whole loop around it.
 ///
 /// One call after the other, though from any thread.
 public final class CheckpointStore: Sendable {
@@ -60,11 +63,12 @@ public final class CheckpointStore: Sendable {
     ///   - isBest: `best` is to point at it.
     ///   - isProven: a finite loss was computed with its parameters.
     ///   - isOnlyBest: it goes when it is the best no more.
+    ///   - spared: a step that stays although no link points at it yet.
     ///   - didRead: called when the tensors have been read and may change again.
     /// - Throws: `Fault` naming the file; no link has moved then.
     public func save(
         _ content: CheckpointContent, step: Int, isBest: Bool = false, isProven: Bool = false,
-        isOnlyBest: Bool = false, didRead: () -> Void = {}
+        isOnlyBest: Bool = false, sparing spared: Int? = nil, didRead: () -> Void = {}
     ) throws {
         var nonFinite: String?
         let path = try directory.save(
@@ -78,22 +82,23 @@ public final class CheckpointStore: Sendable {
         if isBest { try directory.point(.best, at: step) }
         if isProven && nonFinite == nil { try directory.point(.lastGood, at: step) }
         try directory.point(.latest, at: step)
-        try removeOld()
+        try removeOld(sparing: spared)
         state.withLock { $0.saved.append(Saved(step: step, path: path, nonFinite: nonFinite)) }
     }
 
     /// A finite loss was computed with the parameters of a step that is saved: it is good, if all of it is finite.
     public func promote(_ step: Int) throws {
-        if state.withLock({ $0.badStep == step }) { return }
+        // Somebody may have removed it meanwhile.
+        if state.withLock({ $0.badStep == step }) || FileSystem.kind(of: directory.path(of: step)) == nil { return }
         try directory.point(.lastGood, at: step)
         try removeOld()
     }
 
-    private func removeOld() throws {
-        for step in state.withLock({ $0.bestSteps }) where !directory.isLinked(step) {
+    private func removeOld(sparing spared: Int? = nil) throws {
+        for step in state.withLock({ $0.bestSteps }) where !directory.isLinked(step) && step != spared {
             state.withLock { _ = $0.bestSteps.remove(step) }
             if keepEvery == 0 || step % keepEvery != 0 { try directory.remove(step) }
         }
-        if keepLast > 0 { try directory.retain(last: keepLast, every: keepEvery) }
+        if keepLast > 0 { try directory.retain(last: keepLast, every: keepEvery, sparing: spared) }
     }
 }

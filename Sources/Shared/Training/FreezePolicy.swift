@@ -40,9 +40,10 @@ public struct FreezeRule: Sendable, Equatable {
 
     private func check(_ subject: String, _ kind: Fault.Kind) throws(Fault) {
         if glob.isEmpty { throw Fault(kind, "\(subject): the pattern is empty") }
-        if from < 1 || to.map({ $0 < from }) ?? false {
+        if from < 1 || max(from, to ?? 0) > Fields.largestCount || to.map({ $0 < from }) ?? false {
             throw Fault(
-                kind, "\(subject): steps \(from) to \(to.map(String.init) ?? "the end"), expected 1 or later, in order")
+                kind,
+                "\(subject): steps \(from) to \(to.map(String.init) ?? "the end"), expected 1 to 2^60, in order")
         }
     }
 

@@ -9,7 +9,7 @@ public struct GuardWindow: Sendable, Equatable {
     public let size: Int
     /// How many standard deviations above the mean are too many.
     public let limit: Double
-    /// Oldest first, as many of one as of the other.
+    /// Oldest first. Norms are fewer than losses for a while after what learns has changed: those of other parameters say nothing.
     public private(set) var losses: [Double] = []
     public private(set) var gradientNorms: [Double] = []
 
@@ -57,13 +57,17 @@ public struct GuardWindow: Sendable, Equatable {
     /// Takes in a step that was applied.
     mutating func append(loss: Double, gradientNorm: Double) {
         precondition(loss.isFinite && gradientNorm.isFinite, "what is not finite never enters the window")
-        if losses.count == size {
-            losses.removeFirst()
-            gradientNorms.removeFirst()
-        }
+        if losses.count == size { losses.removeFirst() }
+        if gradientNorms.count == size { gradientNorms.removeFirst() }
         losses.append(loss)
         gradientNorms.append(gradientNorm)
     }
+
+    /// Other parameters learn from now on: the norm of their gradient has still to become known.
+    mutating func forgetNorms() { gradientNorms = [] }
+
+    /// The model computes something else from now on.
+    mutating func forget() { (losses, gradientNorms) = ([], []) }
 
     /// z = (x − mean) / deviation of the window's values, above which x counts as an outlier when z is over the limit. A
     /// deviation under a millionth of the mean is taken for that: rounding is no news.
@@ -78,12 +82,13 @@ public struct GuardWindow: Sendable, Equatable {
 
     /// Why a step with these (finite) numbers should be left out; nil: it should not.
     func verdict(loss: Double, gradientNorm: Double) -> SkippedStep? {
-        guard losses.count == size else { return nil }
-        let lossZ = z(loss, among: losses)
-        if lossZ > limit { return SkippedStep(cause: .lossOutlier, value: lossZ, limit: limit) }
-        let normZ = z(gradientNorm, among: gradientNorms)
-        if normZ > limit { return SkippedStep(cause: .gradientOutlier, value: normZ, limit: limit) }
-        return nil
+        func outlier(_ cause: SkippedStep.Cause, _ x: Double, among values: [Double]) -> SkippedStep? {
+            if values.count < size { return nil }
+            let z = z(x, among: values)
+            return z > limit ? SkippedStep(cause: cause, value: z, limit: limit) : nil
+        }
+        return outlier(.lossOutlier, loss, among: losses)
+            ?? outlier(.gradientOutlier, gradientNorm, among: gradientNorms)
     }
 }
 
@@ -111,9 +116,11 @@ extension GuardWindow {
         }
         losses = try numbers("losses")
         gradientNorms = try numbers("gradient_norms")
-        if losses.count != gradientNorms.count {
+        if losses.count < gradientNorms.count {
             throw .badData(
-                name, "guard: \(losses.count) losses beside \(gradientNorms.count) gradient norms, expected as many")
+                name,
+                "guard: \(losses.count) losses beside \(gradientNorms.count) gradient norms, expected as many or more"
+            )
         }
     }
 }

@@ -102,6 +102,11 @@ public final class Trainer<Model: TrainableModel> {
         optimizer.freeze(frozen)
     }
 
+    /// Whether what learns in two steps differs.
+    func changesPolicy(from step: Int, to other: Int) -> Bool {
+        policy.frozen(at: max(step, 1)) != policy.frozen(at: max(other, 1))
+    }
+
     private func setFrozen(_ mask: [Bool]) {
         if mask == frozen { return }
         frozen = mask
@@ -122,6 +127,8 @@ public final class Trainer<Model: TrainableModel> {
         let part = (tokens.rows + microBatches - 1) / microBatches
         let engine = model.engine
         if policyChanges.contains(state.step + 1) { setFrozen(policy.frozen(at: state.step + 1)) }
+        let learnsOthers =
+            policyChanges.contains(state.step + 1) && changesPolicy(from: state.step, to: state.step + 1)
         for lane in gradients { lane.begin(engine) }
         let observer = norms.isDue(step: state.step + 1) ? observer : nil
         observer?.begin(length: tokens.length)
@@ -150,6 +157,7 @@ public final class Trainer<Model: TrainableModel> {
         willChange()
         // Only now: a step that is given up must leave the moments of those that it would have frozen.
         optimizer.freeze(frozen)
+        if learnsOthers { state.guardState.window?.forgetNorms() }
         taps.gradient?(gradient)
         if let observer {
             for index in tensors.indices where !optimizer.isFrozen[index] {

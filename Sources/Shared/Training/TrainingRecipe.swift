@@ -206,6 +206,10 @@ struct Fields {
     func uint64(_ key: String) throws(Fault) -> UInt64 { try value(key, "an integer") { $0.uint64Value } }
     func string(_ key: String) throws(Fault) -> String { try value(key, "a string") { $0.stringValue } }
     func count(_ key: String) throws(Fault) -> Int {
-        try value(key, "an integer, 0 or more") { $0.intValue.flatMap { $0 >= 0 ? $0 : nil } }
+        try value(key, "an integer from 0 to 2^60") { $0.intValue.flatMap { Fields.counts.contains($0) ? $0 : nil } }
     }
+
+    /// So that nothing that is added to it overflows.
+    static let largestCount = 1 << 60
+    static let counts = 0...largestCount
 }

@@ -27,9 +27,11 @@ extension TrainingRun {
         report(.evaluated(step: step, result))
         try runHook(.evaluation, record, session.reporter)
         if result.loss.isFinite {
-            if mayBeGood(step) { provenStep = step }
-            // Saved before this evaluation, which an interruption had cut.
-            if unprovenStep == step { try promoteUnproven() }
+            if isPeriodic || !trainer.state.guardState.rollsBack {
+                if mayBeGood(step) { provenStep = step }
+                // Saved before this evaluation, which an interruption had cut.
+                if unprovenStep == step { try promoteUnproven() }
+            }
         } else {
             try raiseGuard(session, evaluationOn: path, result)
         }

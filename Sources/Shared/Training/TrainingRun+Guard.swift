@@ -9,8 +9,8 @@ internal import Metrics
 internal import SystemPackage
 
 extension TrainingRun {
-    /// Whether `last-good` may point at a step. A run that may go back has it on periodic checkpoints alone: it must go back
-    /// to the same one however often it was interrupted on the way.
+    /// Whether `last-good` may point at a step. A run that may go back has it on periodic checkpoints alone, and only periodic
+    /// evaluations and updates prove one: it must go back to the same one however often it was interrupted on the way.
     func mayBeGood(_ step: Int) -> Bool { !state.guardState.rollsBack || step == 0 || isSaveDue(step) }
 
     /// Refuses parameters to begin from that are damaged.
@@ -90,12 +90,15 @@ extension TrainingRun {
             // Some of the parameters are old and some are new: nobody may save them.
             throw Halt(stop: "failed", fault: fault)
         }
+        // Of this stream: batches of one before it are none of its.
+        let first = max(step.batch - (step.step - good) + 1, state.data?.firstBatch ?? 0)
         let rollback = TrainingState.Guard.Rollback(
-            step: step.step, goodStep: good, firstBatch: step.batch - (step.step - good) + 1, lastBatch: step.batch)
+            step: step.step, goodStep: good, firstBatch: first, lastBatch: step.batch)
         trainer.state = state
         trainer.state.takeBack(old, rollback)
-        // What has begun to learn since begins anew.
+        // What has begun to learn since begins anew, and what was usual then is not now.
         trainer.resumePolicy()
+        if trainer.changesPolicy(from: good, to: step.step) { trainer.state.guardState.window?.forgetNorms() }
         // Saved with the parameters that were given up.
         unprovenStep = nil
         report(.rolledBack(rollback))

@@ -132,10 +132,11 @@ extension TrainingRun {
         let trainer = session.trainer
         if options.validation != nil && !isEvaluationDue(trainer) {
             if try !evaluate(session, isPeriodic: false) { return false }
-        } else if options.validation == nil && trainer.state.guardState.consecutive == 0 {
+        } else if options.validation == nil && trainer.state.guardState.consecutive == 0
+            && !trainer.state.guardState.rollsBack
+        {
             // Nothing will be computed with these parameters any more: that they are finite has to do.
-            let isGood = mayBeGood(trainer.state.step) && trainer.nonfiniteParameter == nil
-            provenStep = isGood ? trainer.state.step : nil
+            provenStep = trainer.nonfiniteParameter == nil ? trainer.state.step : nil
         }
         try session.metrics.synchronize()
         try checkpoint(session)

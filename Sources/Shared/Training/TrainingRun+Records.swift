@@ -31,7 +31,6 @@ extension TrainingRun {
         try session.saving { try save(trainer, inBackground: inBackground, isOnlyBest: isOnlyBest) }
         session.savedState = trainer.state
         if isReplaced { published.append(step) }
-        if !mayBeGood(step) && unprovenStep == step { unprovenStep = nil }
         lastSaving = (step, Host.monotonicClock - begin)
         session.clock.pass()
         try settle(session)

@@ -24,19 +24,23 @@ extension TrainingRun {
     ///   - inBackground: returns when the saving has begun; `deliverSaved` tells when it is done, or throws.
     ///   - isOnlyBest: the checkpoint goes when it is the best no more.
     func save(_ trainer: Trainer<Model>, inBackground: Bool = false, isOnlyBest: Bool = false) throws {
+        let step = trainer.state.step
+        let isProven = provenStep == step
+        // What may not be good leaves the one before it waiting.
+        let unproven = mayBeGood(step) ? (isProven ? nil : step) : unprovenStep
+        trainer.state.guardState.unprovenStep = trainer.state.guardState.rollsBack ? unproven : nil
         state = trainer.state
-        let step = state.step
-        let wanted = LastSave(state: state, isBest: state.best?.step == step, isProven: provenStep == step)
+        let wanted = LastSave(state: state, isBest: state.best?.step == step, isProven: isProven)
         if lastSave != wanted {
             try finishSaving()
             let content = content(of: trainer)
             saving.enqueue(reads: true) { [store] didRead in
                 try store.save(
                     content, step: step, isBest: wanted.isBest, isProven: wanted.isProven, isOnlyBest: isOnlyBest,
-                    didRead: didRead)
+                    sparing: unproven, didRead: didRead)
             }
             lastSave = wanted
-            unprovenStep = wanted.isProven ? nil : step
+            unprovenStep = unproven
         }
         if !inBackground { try finishSaving() }
     }

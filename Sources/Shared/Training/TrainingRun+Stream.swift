@@ -108,12 +108,20 @@ extension TrainingRun {
         if let parts = options.microBatches, parts > head.rows {
             throw Fault(.usage, "\(parts) micro-batches of a batch of \(head.rows) rows")
         }
-        let data = TrainingState.Data(
+        var data = TrainingState.Data(
             dataset: head.dataset.description, recipe: head.recipe, length: head.length,
             vocabularySize: head.vocabularySize, endOfDocument: head.endOfDocument.map(Int.init),
             tokenizer: head.tokenizer)
         defer { state.data = data }
-        guard let before = state.data, !options.acceptsNewData else { return }
+        guard let before = state.data else { return }
+        data.firstBatch = before.firstBatch
+        let isAtCursor =
+            state.cursor == TrainingState.startCursor ? head.before.batches == 0 : head.start == state.cursor
+        if options.acceptsNewData {
+            let isNew = before.dataset != data.dataset || before.recipe != data.recipe || !isAtCursor
+            if isNew { data.firstBatch = head.before.batches }
+            return
+        }
         let hint = "--accept-new-data goes on with other data"
         if before.dataset != data.dataset {
             throw .badData(name, "dataset \(data.dataset), the run was fed \(before.dataset)", hint: hint)
@@ -123,8 +131,6 @@ extension TrainingRun {
                 name, "recipe \(data.recipe), the run was fed \(before.recipe): seed, length, order or packing differ",
                 hint: hint)
         }
-        let isAtCursor =
-            state.cursor == TrainingState.startCursor ? head.before.batches == 0 : head.start == state.cursor
         if !isAtCursor {
             throw .badData(
                 name, "the stream begins at \(quoted(head.start)), the checkpoint goes on at \(quoted(state.cursor))",

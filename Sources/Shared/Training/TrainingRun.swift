@@ -74,7 +74,8 @@ public final class TrainingRun<Model: TrainableModel> {
     var published: [Int] = []
     var lastSaving: (step: Int, seconds: Double)?
     var savedStep: Int?
-    /// The last checkpoint, while no loss has been computed with its parameters; and the step at whose end one was.
+    /// The last checkpoint that may be good, while no loss has been computed with its parameters; and the step at whose end one
+    /// was.
     var unprovenStep: Int?
     var provenStep: Int?
     /// What was asked to be saved last, done or under way.
@@ -160,6 +161,8 @@ public final class TrainingRun<Model: TrainableModel> {
         let name = found.checkpoint.path.string
         configuration = try Model.Description(json: found.checkpoint.configuration(), name: name + "/config.json")
         state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
+        // As it was when the checkpoint was written; now it may be another.
+        let wentBack = state.guardState.rollsBack
         try adjust(&state)
         try PlannedExpansion.require(state.plannedExpansions, of: configuration)
         origin = found.checkpoint
@@ -171,7 +174,7 @@ public final class TrainingRun<Model: TrainableModel> {
             (name, try found.checkpoint.read(name))
         }
         savedStep = found.step
-        unprovenStep = mayBeGood(found.step) ? found.step : nil
+        unprovenStep = wentBack ? state.guardState.unprovenStep : mayBeGood(found.step) ? found.step : nil
     }
 
     func report(_ event: TrainingEvent) {

@@ -20,6 +20,8 @@ extension TrainingState {
         public var rollbacks: [Rollback] = []
         /// Whether no update was applied since the last of them: going back once more would help no more.
         public var isUnconfirmed = false
+        /// In a run that may go back, the checkpoint that becomes `last-good` with the next update that is applied; nil: none.
+        public var unprovenStep: Int?
 
         public init() {}
 
@@ -71,6 +73,7 @@ extension TrainingState.Guard {
             object["rollback"] = .bool(rollsBack)
             object["rollback_count"] = .integer(rollbackCount)
             object["unconfirmed"] = .bool(isUnconfirmed)
+            if let unprovenStep { object["unproven_step"] = .integer(unprovenStep) }
             object["rollbacks"] = .array(
                 rollbacks.map {
                     [
@@ -91,6 +94,7 @@ extension TrainingState.Guard {
         rollsBack = try fields.value("rollback", "true or false") { $0.boolValue }
         rollbackCount = try fields.count("rollback_count")
         isUnconfirmed = try fields.value("unconfirmed", "true or false") { $0.boolValue }
+        if fields.json["unproven_step"] != nil { unprovenStep = try fields.count("unproven_step") }
         let list = try fields.value("rollbacks", "an array of at most \(Self.rollbackLimit) objects") { json in
             json.arrayValue.flatMap { $0.count <= Self.rollbackLimit ? $0 : nil }
         }

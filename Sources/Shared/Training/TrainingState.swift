@@ -23,6 +23,8 @@ public struct TrainingState: Sendable, Equatable {
         public var vocabularySize: Int
         public var endOfDocument: Int?
         public var tokenizer: JSON
+        /// The index of the first batch of it that was read: not 0 after a change to a stream that goes on somewhere.
+        public var firstBatch = 0
     }
 
     /// The lowest validation loss so far.
@@ -87,11 +89,13 @@ public struct TrainingState: Sendable, Equatable {
         ]
         object["data"] =
             data.map { data in
-                [
+                var object: JSONObject = [
                     "dataset": .string(data.dataset), "recipe": .string(data.recipe), "length": .integer(data.length),
                     "vocabulary_size": .integer(data.vocabularySize),
                     "end_of_document": data.endOfDocument.map(JSON.integer) ?? .null, "tokenizer": data.tokenizer,
                 ]
+                if data.firstBatch > 0 { object["first_batch"] = .integer(data.firstBatch) }
+                return .object(object)
             } ?? .null
         if !ownUpdates.isEmpty {
             var counts = JSONObject()
@@ -141,11 +145,12 @@ public struct TrainingState: Sendable, Equatable {
             self.data = Data(
                 dataset: try fields.string("dataset"), recipe: try fields.string("recipe"),
                 length: try fields.count("length"), vocabularySize: try fields.count("vocabulary_size"),
-                endOfDocument: data["end_of_document"]?.intValue, tokenizer: data["tokenizer"] ?? .null)
+                endOfDocument: data["end_of_document"]?.intValue, tokenizer: data["tokenizer"] ?? .null,
+                firstBatch: data["first_batch"] == nil ? 0 : try fields.count("first_batch"))
         }
         for (key, value) in json["own_updates"]?.objectValue?.members ?? [] {
-            guard let count = value.intValue, count >= 0 else {
-                throw .badData(name, "field 'own_updates.\(key)': expected an integer, 0 or more")
+            guard let count = value.intValue, Fields.counts.contains(count) else {
+                throw .badData(name, "field 'own_updates.\(key)': expected an integer from 0 to 2^60")
             }
             ownUpdates.append(OwnUpdates(name: key, updates: count))
         }
