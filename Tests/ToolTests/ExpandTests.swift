@@ -249,6 +249,21 @@ import Testing
             """)
     }
 
+    /// Of a model in parts: their index is not the larger model's.
+    @Test func aModelInPartsBecomesOneFile() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model llama.json --steps 2
+            ckpt-tool convert run/latest parts --dtype bf16 --shard-size 4KB
+            test -e parts/model.safetensors.index.json
+            ckpt-tool expand parts --output larger layers=3 > /dev/null
+            test -e larger/model.safetensors
+            test ! -e larger/model.safetensors.index.json
+            test "$(grep -c index larger/manifest.json)" = 0
+            ckpt-tool verify --deep parts larger
+            """)
+    }
+
     @Test func whatCannotBeIsRefusedAndLeavesNothing() throws {
         try expectWell(
             """
