@@ -264,6 +264,24 @@ import Testing
             """)
     }
 
+    /// Several policies of one step, whichever comes first: what is checked and kept of each is what one after the other gives.
+    @Test(arguments: [
+        "heads=8,how=fresh vocabulary=300 layers=3,how=stack", "vocabulary=300 layers=3,how=stack",
+        "context=20,how=extend layers=3,how=stack", "layers=3,how=stack vocabulary=300 layers=4,how=stack",
+    ])
+    func severalPoliciesAreCheckedAsOneAfterTheOther(policies: String) throws {
+        try expectWell(
+            """
+            sed -i 's/"max_position_embeddings": 32/"max_position_embeddings": 16/' llama.json
+            pack() { tok-pack --rows 4 --length 16 --seed 3 --epochs forever "$@" data; }
+            pack | learn --run whole --model llama.json --steps 8 --schedule-steps 8 --expand-at 6 \(policies) 2> /dev/null
+            pack | learn --run small --model llama.json --steps 6 --schedule-steps 8
+            ckpt-tool expand small --run larger \(policies) > lines
+            go_on larger --steps 8
+            diff -r whole/step-00000008 larger/step-00000008
+            """)
+    }
+
     @Test func whatCannotBeIsRefusedAndLeavesNothing() throws {
         try expectWell(
             """
