@@ -19,6 +19,9 @@ struct Expand: ParsableCommand {
             says 'exact'. One line a policy is printed, tab-separated: policy, what it preserves, max |Δlogit| / \
             max |logit|, parameters before and after. state.json and manifest.json keep it.
 
+            A run that is begun with --run is watched over as the old one was (run.json) and has its best checkpoint; what \
+            could not come along is said on standard error.
+
             Policies are given as options, applied in the order of the list below, or as words, applied in their own: \
             layers=12,how=identity intermediate=4096. With one option --how and --where say how:
               layers         identity (the default; --where even or end): new layers that add nothing yet, exact; \
@@ -104,8 +107,7 @@ struct Expand: ParsableCommand {
 
     /// The checkpoint as the first of a new run.
     private func begin(_ path: String, _ expansion: CheckpointExpansion) throws -> [ExpansionRecord] {
-        guard expansion.origin.optimizer != nil, let step = try expansion.origin.state()["step"]?.intValue, step >= 0
-        else {
+        guard expansion.origin.optimizer != nil else {
             throw Fault(
                 .usage, "\(quoted(checkpoint)) has no optimizer state, so a run cannot go on from it",
                 hint: "--output DIR, then train-step --run RUN --from DIR")
@@ -114,8 +116,8 @@ struct Expand: ParsableCommand {
         guard try directory.steps().isEmpty else {
             throw Fault(.usage, "\(quoted(path)) has a run already", hint: "choose another directory")
         }
-        var records: [ExpansionRecord] = []
-        try directory.save(step: step) { records = try expansion.write($0) }
+        let (records, leftBehind) = try expansion.begin(directory)
+        note(leftBehind)
         return records
     }
 

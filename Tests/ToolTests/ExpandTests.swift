@@ -114,6 +114,61 @@ import Testing
             """)
     }
 
+    /// A run that ckpt-tool begins is watched over as the old one was, and has its best checkpoint: what a resume without any
+    /// option makes of it is what --expand-at makes.
+    @Test(arguments: [("5", "layers=3"), ("6", "layers=3"), ("5", "layers=4,how=stack")])
+    func theLargerRunIsWatchedOverAsTheSmallerOne(step: String, policy: String) throws {
+        try expectWell(
+            """
+            watch="--validation validation.batches --eval-every 3 --patience 3 --rollback --save-every 2 --keep-last 9 --schedule-steps 13"
+            pack --limit 2 > validation.batches
+            pack | learn --run whole --model llama.json --steps 13 $watch --expand-at \(step) \(policy) 2> /dev/null
+            pack | learn --run small --model llama.json --steps \(step) $watch
+            mkdir away
+            (cd away && ckpt-tool expand ../small/latest --run ../big \(policy) > ../lines 2> ../notes)
+            test ! -s notes
+            test "$(readlink big/best)" = "$(readlink small/best)"
+            ckpt-tool get big/best step > /dev/null
+            test "$(grep -c num_hidden big/run.json)" = 1
+            grep -q "num_hidden_layers.: $(ckpt-tool get big/latest num_hidden_layers)" big/run.json
+            (cd away && pack() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever "$@" ../data; } && go_on ../big --steps 13)
+            diff -r whole/step-00000013 big/step-00000013
+            for link in latest best last-good; do test "$(readlink big/$link)" = "$(readlink whole/$link)"; done
+            test -e big/step-00000008
+            grep -q validation_loss big/metrics.jsonl
+            ckpt-tool verify --deep big
+            ckpt-tool verify small
+            """)
+    }
+
+    @Test func whatALargerRunCannotHaveOfTheSmallerOneIsSaid() throws {
+        try expectWell(
+            """
+            watch="--validation validation.batches --eval-every 3 --save-every 3 --schedule-steps 12"
+            pack --limit 2 > validation.batches
+            pack | learn --run small --model llama.json --steps 4 $watch
+            test "$(readlink small/best)" = step-00000003
+            cp -RL small/latest copy
+            ckpt-tool expand copy --run lonely layers=3 > /dev/null 2> notes
+            grep -q "^ckpt-tool: note: 'copy' is no step of a run" notes
+            grep -q "^ckpt-tool: note: 'best' is missing until" notes
+            test "$(wc -l < notes)" = 2
+            test ! -L lonely/best
+            # The larger checkpoint damaged: the smaller one that came along is none to go on from.
+            ckpt-tool expand small --run damaged layers=3 > /dev/null
+            printf x | dd of=damaged/step-00000004/model.safetensors bs=1 seek=999 conv=notrunc 2> /dev/null
+            pack --limit 1 > stream
+            refused 65 'step-00000003: of the model before it was made larger' train-step --quiet --resume damaged --steps 5 < stream
+            printf x | dd of=small/step-00000003/model.safetensors bs=1 seek=999 conv=notrunc 2> /dev/null
+            ckpt-tool expand small --run big layers=3 > /dev/null 2> notes
+            grep -q "^ckpt-tool: note: 'best' is missing .* at byte 999" notes
+            test ! -e big/step-00000003
+            rm -r small/best small/step-00000003
+            ckpt-tool expand small --run other layers=3 > /dev/null 2> notes
+            grep -q "^ckpt-tool: note: 'best' is missing .* cannot open" notes
+            """)
+    }
+
     @Test func aPlanThatCannotBeIsToldBeforeTraining() throws {
         try expectWell(
             """
@@ -191,6 +246,39 @@ import Testing
             diff -r out1 out2
             ckpt-tool expand run --output out3 intermediate=60,seed=6 heads=8,how=fresh > /dev/null
             ! cmp -s out1/model.safetensors out3/model.safetensors
+            """)
+    }
+
+    /// Of a model in parts: their index is not the larger model's.
+    @Test func aModelInPartsBecomesOneFile() throws {
+        try expectWell(
+            """
+            pack | learn --run run --model llama.json --steps 2
+            ckpt-tool convert run/latest parts --dtype bf16 --shard-size 4KB
+            test -e parts/model.safetensors.index.json
+            ckpt-tool expand parts --output larger layers=3 > /dev/null
+            test -e larger/model.safetensors
+            test ! -e larger/model.safetensors.index.json
+            test "$(grep -c index larger/manifest.json)" = 0
+            ckpt-tool verify --deep parts larger
+            """)
+    }
+
+    /// Several policies of one step, whichever comes first: what is checked and kept of each is what one after the other gives.
+    @Test(arguments: [
+        "heads=8,how=fresh vocabulary=300 layers=3,how=stack", "vocabulary=300 layers=3,how=stack",
+        "context=20,how=extend layers=3,how=stack", "layers=3,how=stack vocabulary=300 layers=4,how=stack",
+    ])
+    func severalPoliciesAreCheckedAsOneAfterTheOther(policies: String) throws {
+        try expectWell(
+            """
+            sed -i 's/"max_position_embeddings": 32/"max_position_embeddings": 16/' llama.json
+            pack() { tok-pack --rows 4 --length 16 --seed 3 --epochs forever "$@" data; }
+            pack | learn --run whole --model llama.json --steps 8 --schedule-steps 8 --expand-at 6 \(policies) 2> /dev/null
+            pack | learn --run small --model llama.json --steps 6 --schedule-steps 8
+            ckpt-tool expand small --run larger \(policies) > lines
+            go_on larger --steps 8
+            diff -r whole/step-00000008 larger/step-00000008
             """)
     }
 

@@ -37,8 +37,7 @@ extension Checkpoint {
     }
 
     /// Which file each tensor is in, in the order of the index.
-    private static func weightMap(_ bytes: [UInt8], _ path: FilePath) throws(Fault) -> [(tensor: String, file: String)]
-    {
+    static func weightMap(_ bytes: [UInt8], _ path: FilePath) throws(Fault) -> [(tensor: String, file: String)] {
         guard let map = try JSON(parsing: bytes, name: path.string)["weight_map"]?.objectValue else {
             throw .badData(path.string, "expected an object 'weight_map'")
         }

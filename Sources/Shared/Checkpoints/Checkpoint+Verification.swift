@@ -42,6 +42,7 @@ extension Checkpoint {
         if manifest[modelName] == nil && manifest[indexName] == nil {
             findings.append(Finding(file: Manifest.fileName, missingModel(directory)))
         }
+        if let index = manifest[indexName] { findings += verifyIndex(index, manifest, in: directory) }
         for file in manifest.files {
             do {
                 try checkPresence(file, in: directory)
@@ -58,6 +59,24 @@ extension Checkpoint {
 
     /// As the static `verify`, of this checkpoint's directory as it is now.
     public func verify(deep: Bool = true) -> [Finding] { Checkpoint.verify(path, deep: deep) }
+
+    /// Whether the index is that of the model's parts: it and `model.safetensors` are two models, of which readers take
+    /// either one. That its bytes are those listed is found elsewhere.
+    private static func verifyIndex(_ index: Manifest.File, _ manifest: Manifest, in directory: FilePath) -> [Finding] {
+        let path = directory.appending(indexName)
+        guard let bytes = try? InputFile(path).readAll(limit: maximumTextSize), Digest.of(bytes) == index.digest else {
+            return []
+        }
+        do throws(Fault) {
+            if manifest[modelName] != nil {
+                throw .badData(path.string, "the manifest lists 'model.safetensors' too, expected one of them")
+            }
+            let parts = Set(try weightMap(bytes, path).map(\.file))
+            return parts.filter { manifest[$0] == nil }.sorted().map { part in
+                Finding(file: indexName, .badData(path.string, "file \(quoted(part)) is not listed in the manifest"))
+            }
+        } catch { return [Finding(file: indexName, error)] }
+    }
 
     private static func verifyBytes(_ file: Manifest.File, in directory: FilePath, deep: Bool) -> [Finding] {
         if !deep { return [] }

@@ -58,9 +58,16 @@ public struct RunDescription: Sendable, Equatable {
     /// The `options` that `directory`/run.json keeps; an empty object when there is no such file.
     /// - Throws: `Fault` (bad data) for a file that is no JSON.
     public static func options(run directory: FilePath) throws(Fault) -> JSON {
+        try json(run: directory)?["options"] ?? [:]
+    }
+
+    /// `directory`/run.json as it stands there; nil when there is no such file.
+    /// - Throws: `Fault` (bad data) for a file that is no JSON object.
+    public static func json(run directory: FilePath) throws(Fault) -> JSONObject? {
         let path = directory.appending(fileName)
-        if FileSystem.kind(of: path) == nil { return [:] }
+        if FileSystem.kind(of: path) == nil { return nil }
         let json = try JSON(parsing: try InputFile(path).readAll(limit: 1 << 24), name: path.string)
-        return json["options"] ?? [:]
+        guard let object = json.objectValue else { throw .badData(path.string, "expected a JSON object") }
+        return object
     }
 }

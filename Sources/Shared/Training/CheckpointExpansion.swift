@@ -216,12 +216,16 @@ public struct CheckpointExpansion {
     /// Holds the model behind each policy against the one before it: logits of random ids in float64.
     /// - Parameter written: the last model, as it was written.
     private func check(_ written: TensorSet) throws -> [ExpansionRecord] {
-        let first = plans[0].before
-        let check = LogitCheck(
-            first, parameters: ParameterLayout(configuration).count, name: origin.path.string)
-        var before = try check.logits(first) { try values(.model, $0, level: 0) }
+        var check = check(plans[0])
+        var before = try check.logits(plans[0].before) { try values(.model, $0, level: 0) }
         var records: [ExpansionRecord] = []
         for (index, plan) in plans.enumerated() {
+            // Ids anew for each, as when one policy is applied after the other: a longer or wider model is given others.
+            let own = self.check(plan)
+            if own.ids != check.ids {
+                check = own
+                before = try check.logits(plan.before) { try values(.model, $0, level: index) }
+            }
             let after = try check.logits(plan.after) { name in
                 index + 1 < plans.count ? try values(.model, name, level: index + 1) : try written.floats(name)
             }
@@ -241,5 +245,9 @@ public struct CheckpointExpansion {
             before = after
         }
         return records
+    }
+
+    private func check(_ plan: ExpansionPlan) -> LogitCheck {
+        LogitCheck(plan.before, parameters: ParameterLayout(plan.after).count, name: origin.path.string)
     }
 }

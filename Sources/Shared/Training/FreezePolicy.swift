@@ -123,11 +123,27 @@ public struct FreezePolicy: Sendable {
     /// Refuses a pattern that fits no parameter, and steps in which nothing would learn.
     public static func check(_ rules: [FreezeRule], _ tensors: [ParameterTensor], steps: Int) throws(Fault) {
         try ParameterRules.require(rules.map(\.glob), in: tensors, "--freeze")
-        let policy = FreezePolicy(rules, tensors)
-        for step in policy.changes.sorted() where step <= max(steps, 1) {
-            if policy.frozen(at: step).allSatisfy({ $0 }) {
-                throw Fault(.usage, "--freeze: every parameter is frozen in step \(step)")
+        try checkSteps(rules, [GrowthStage(step: 0, tensors: tensors)], steps: steps)
+    }
+
+    /// Refuses steps in which nothing would learn.
+    /// - Parameter stages: the model as it is from the first step and as it is made larger, by step.
+    static func checkSteps(_ rules: [FreezeRule], _ stages: [GrowthStage], steps: Int) throws(Fault) {
+        for (index, stage) in stages.enumerated() {
+            let policy = FreezePolicy(rules, stage.tensors)
+            let end = index + 1 < stages.count ? stages[index + 1].step : Int.max
+            for step in policy.changes.union([stage.step + 1]).sorted()
+            where step > stage.step && step <= min(end, max(steps, 1)) {
+                if policy.frozen(at: step).allSatisfy({ $0 }) {
+                    throw Fault(.usage, "--freeze: every parameter is frozen in step \(step)")
+                }
             }
         }
     }
+}
+
+/// A model's tensors, from the step on that comes when `step` are done.
+struct GrowthStage {
+    let step: Int
+    let tensors: [ParameterTensor]
 }

@@ -8,7 +8,7 @@ internal import Models
 
 /// The ids that the models are given.
 struct LogitCheck {
-    private let ids: [Int]
+    let ids: [Int]
     /// For messages.
     private let name: String
 

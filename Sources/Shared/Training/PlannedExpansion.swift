@@ -61,15 +61,26 @@ public struct PlannedExpansion: Sendable, Equatable {
     /// Whether a model can go through all of them, told before the first step instead of at the last.
     /// - Throws: `Fault` (usage).
     static func require(_ list: [PlannedExpansion], of model: some ModelDescription) throws(Fault) {
-        if list.isEmpty { return }
+        _ = try models(list, of: model)
+    }
+
+    /// The model that each of them makes, by step.
+    /// - Throws: `Fault` (usage) when one cannot be.
+    static func models(
+        _ list: [PlannedExpansion], of model: some ModelDescription
+    ) throws(Fault) -> [(step: Int, model: ModelConfiguration)] {
+        if list.isEmpty { return [] }
         guard var configuration = model as? ModelConfiguration else {
             throw Fault(.usage, "--expand-at is for transformers")
         }
+        var models: [(Int, ModelConfiguration)] = []
         for planned in list {
             do { configuration = try ExpansionPlan(configuration, planned.policy).after } catch {
                 throw Fault(.usage, "--expand-at \(planned.step): \(error.message)", hint: error.hint)
             }
+            models.append((planned.step, configuration))
         }
+        return models
     }
 }
 

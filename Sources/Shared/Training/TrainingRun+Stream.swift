@@ -39,8 +39,7 @@ extension TrainingRun {
     /// A trainer, if it fits into memory; the plan is told first.
     /// - Parameter batches: bytes that the batches of its streams will take.
     func plannedTrainer(rows: Int, length: Int, batches: Int = 0) throws(Fault) -> Trainer<Model> {
-        try state.recipe.rules.check(configuration.tensors)
-        try FreezePolicy.check(state.recipe.freezes, configuration.tensors, steps: state.steps)
+        try checkRules()
         if options.evaluatesAverage && state.recipe.averageDecay == nil {
             throw Fault(.usage, "--eval-ema needs --ema: the run keeps no average")
         }
@@ -70,6 +69,21 @@ extension TrainingRun {
         trainer.evaluatesAverage = options.evaluatesAverage
         trainer.norms = options.norms
         return trainer
+    }
+
+    /// Holds rules over names and steps against the model and what it is planned to become: a rule may be about layers that
+    /// do not exist yet. What a run began with fits, and stays though a plan was given up.
+    private func checkRules() throws(Fault) {
+        let models = try PlannedExpansion.models(state.plannedExpansions, of: configuration)
+        let stages =
+            [GrowthStage(step: 0, tensors: configuration.tensors)]
+            + models.map { GrowthStage(step: $0.step, tensors: $0.model.tensors) }
+        if !isResumed {
+            let tensors = stages.flatMap(\.tensors)
+            try state.recipe.rules.check(tensors)
+            try ParameterRules.require(state.recipe.freezes.map(\.glob), in: tensors, "--freeze")
+        }
+        try FreezePolicy.checkSteps(state.recipe.freezes, stages, steps: state.steps)
     }
 
     /// Whether the model can take a stream.
