@@ -29,4 +29,27 @@ import Testing
             for _ in 0..<1000 { _ = try FileLock(path, subject: "a run") }
         }
     }
+
+    /// Whoever opened the file before it was removed and locks it after that would hold nothing.
+    @Test func aLockWhoseFileIsRemovedIsNotSharedByTwo() throws {
+        try withTemporaryDirectory { directory in
+            let path = FilePath(directory + "/lock")
+            let holders = Monitor(0)
+            let threads = try (0..<4).map { _ in
+                try WorkerThread {
+                    for _ in 0..<2000 {
+                        guard let lock = try? FileLock(path, subject: "a run") else { continue }
+                        #expect(
+                            holders.update {
+                                $0 += 1; return $0
+                            } == 1)
+                        holders.update { $0 -= 1 }
+                        lock.removeFile()
+                    }
+                }
+            }
+            for thread in threads { thread.join() }
+            #expect(!exists(path.string))
+        }
+    }
 }

@@ -236,4 +236,22 @@ import Testing
         #expect(message { _ = try RunDirectory(path.appending("latest"), access: .write) }.contains("cannot create"))
         #expect(message { _ = try RunDirectory(path.appending("x"), access: .read) }.contains("no such directory"))
     }
+
+    @Test func leavesNothingWhereNothingBegan() throws {
+        let deep = path.appending("a").appending("b")
+        var run: RunDirectory? = try RunDirectory(deep, access: .write)
+        #expect(FileSystem.kind(of: deep.appending(".lock")) == .file)
+        withExtendedLifetime(run) {}
+        run = nil
+        #expect(FileSystem.kind(of: path) == nil)
+        // What was there stays, as does what has come since.
+        try FileSystem.makeDirectory(path)
+        _ = try open()
+        #expect(try FileSystem.list(path) == [])
+        run = try RunDirectory(deep, access: .write)
+        try scratch.write([], to: deep.appending("metrics.jsonl"))
+        withExtendedLifetime(run) {}
+        run = nil
+        #expect(try FileSystem.list(deep) == [".lock", "metrics.jsonl"])
+    }
 }

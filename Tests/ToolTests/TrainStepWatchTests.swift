@@ -194,7 +194,11 @@ import Testing
                 TrainStepWatchTests.setUp + #"""
                     set -e
                     pack | watched --run run --model model.json --steps 9 --save-every 3 --patience 1 --min-delta 9 \
-                        --guard-window 2 --guard-z 0.001 --rollback --max-skips 2 --on-checkpoint 'exit 1' --norms-by-layer || true
+                        --guard-window 2 --guard-z 0.001 --rollback --max-skips 2 --on-checkpoint 'exit 1' --norms-by-layer \
+                        --ema 0.9 --eval-ema || true
+                    for option in $(jq -r '.options | keys[]' run/run.json); do
+                        grep '^| `options`' "$PAGES/metrics.md" | grep -q "\`$option\`" || { echo "not in metrics.md: $option"; exit 1; }
+                    done
                     python3 - "$PAGES/metrics.schema.json" <<'END'
                     import json, re, sys
                     schema = json.load(open(sys.argv[1]))

@@ -298,8 +298,41 @@ import Training
                     prepare: Self.poison(.norm, steps: 7...20))
             }
             #expect(fault?.message.hasPrefix("2 steps in a row were skipped, up to step 10") == true, "\(fault as Any)")
+            #expect(
+                fault?.message.hasSuffix(
+                    "; the run does not go back: no update was applied since it last did, at the end of step 8") == true
+            )
             let state = try fixture.state("run")
             #expect(state.guardState.rollbackCount == 1)
+        }
+    }
+
+    @Test func aRunThatCannotGoBackSaysWhy() throws {
+        try RunFixture.with { fixture in
+            var options = fixture.options
+            options.maximumSkips = 2
+            for (name, isAsked, reason) in [
+                ("larger", true, "the model was made larger since the last good checkpoint, of step 4"),
+                ("unasked", false, nil),
+            ] {
+                let fault = #expect(throws: Fault.self) {
+                    try fixture.train(
+                        name, options: options,
+                        policy: {
+                            $0.guardState.rollsBack = isAsked
+                            try $0.plan(PlannedExpansion.parse(["6", "layers=3,how=identity"]))
+                        }, prepare: Self.poison(.norm, steps: 7...20))
+                }
+                let message =
+                    "2 steps in a row were skipped, up to step 8, batch 7: the loss is not finite, first in 'model.norm.output'"
+                #expect(fault?.message == message + (reason.map { "; the run does not go back: " + $0 } ?? ""))
+            }
+            let fault = #expect(throws: Fault.self) {
+                try fixture.train(
+                    "early", options: options, policy: { $0.guardState.rollsBack = true },
+                    prepare: Self.poison(.norm, steps: 1...20))
+            }
+            #expect(fault?.message.contains("; the run does not go back: ") == true, "\(fault as Any)")
         }
     }
 

@@ -11,28 +11,36 @@ public import SystemPackage
     private import Darwin
 #endif
 
-/// A lock on a file, held until the last reference goes or the process ends. The file stays where it is.
+/// A lock on a file, held until the last reference goes or the process ends. The file stays where it is, unless `removeFile`
+/// is called.
 public final class FileLock: Sendable {
     public let path: FilePath
     private let descriptor: FileDescriptor
+    /// Whether the file was made for this lock.
+    public let isNew: Bool
 
     /// Takes the lock at once or says who has it; makes the file if need be.
     /// - Parameter subject: what the lock guards, for the message (`'runs/a'` is in use by process 4711).
     /// - Throws: `Fault` (cannot create) when another process holds it or the file cannot be opened.
     public init(_ path: FilePath, subject: String) throws(Fault) {
         self.path = path
-        do {
-            descriptor = try FileDescriptor.open(
-                path, .readWrite, options: [.create, .closeOnExec, .noFollow],
-                permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
-        } catch { throw .creating(path, error) }
-        while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
-            let code = errno
-            if code == EINTR { continue }
-            let holder = FileLock.holder(descriptor)
+        while true {
+            let (descriptor, isNew) = try FileLock.open(path)
+            while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
+                let code = errno
+                if code == EINTR { continue }
+                let holder = FileLock.holder(descriptor)
+                try? descriptor.close()
+                if code != EWOULDBLOCK { throw .creating(path, Errno(rawValue: code)) }
+                throw FileLock.isTaken(subject, by: holder)
+            }
+            // Its last holder may have removed the file between our opening and locking it: a lock on what nobody else
+            // will open guards nothing.
+            if FileLock.stands(descriptor, at: path) {
+                (self.descriptor, self.isNew) = (descriptor, isNew)
+                break
+            }
             try? descriptor.close()
-            if code != EWOULDBLOCK { throw .creating(path, Errno(rawValue: code)) }
-            throw FileLock.isTaken(subject, by: holder)
         }
         // The content only serves the message above; a full disk must not keep a run from starting.
         _ = ftruncate(descriptor.rawValue, 0)
@@ -44,6 +52,7 @@ public final class FileLock: Sendable {
     /// - Throws: `Fault` (cannot create) when another process holds it or the directory cannot be opened.
     public init(directory path: FilePath) throws(Fault) {
         self.path = path
+        isNew = false
         do {
             descriptor = try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
         } catch { throw .creating(path, error) }
@@ -60,6 +69,36 @@ public final class FileLock: Sendable {
         // another program, and would keep the lock.
         _ = flock(descriptor.rawValue, LOCK_UN)
         try? descriptor.close()
+    }
+
+    /// Removes the lock's file, which is still locked while it goes.
+    package func removeFile() {
+        if FileLock.stands(descriptor, at: path) { try? FileSystem.remove(path) }
+    }
+
+    private static func open(_ path: FilePath) throws(Fault) -> (FileDescriptor, isNew: Bool) {
+        while true {
+            do {
+                return (
+                    try FileDescriptor.open(
+                        path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec, .noFollow],
+                        permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite]), true
+                )
+            } catch { if error as? Errno != .fileExists { throw .creating(path, error) } }
+            do {
+                return (try FileDescriptor.open(path, .readWrite, options: [.closeOnExec, .noFollow]), false)
+            } catch { if error as? Errno != .noSuchFileOrDirectory { throw .creating(path, error) } }
+        }
+    }
+
+    /// Whether an open file is the one that a path names.
+    private static func stands(_ descriptor: FileDescriptor, at path: FilePath) -> Bool {
+        var status = stat()
+        // SAFETY: fstat fills the struct.
+        guard unsafe fstat(descriptor.rawValue, &status) == 0, let found = FileSystem.identity(of: path) else {
+            return false
+        }
+        return found.device == UInt64(status.st_dev) && found.node == UInt64(status.st_ino)
     }
 
     private static func isTaken(_ subject: String, by holder: String) -> Fault {

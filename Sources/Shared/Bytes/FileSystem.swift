@@ -60,15 +60,20 @@ public enum FileSystem {
     }
 
     /// Makes the directory and its missing parents; one that exists is fine.
-    public static func makeDirectory(_ path: FilePath) throws(Fault) {
-        if path.isEmpty || kind(of: path) == .directory { return }
+    /// - Returns: those that were made, the outermost first.
+    @discardableResult
+    public static func makeDirectory(_ path: FilePath) throws(Fault) -> [FilePath] {
+        if path.isEmpty || kind(of: path) == .directory { return [] }
         let parent = path.removingLastComponent()
-        if !parent.isEmpty && parent != path { try makeDirectory(parent) }
+        var made: [FilePath] = []
+        if !parent.isEmpty && parent != path { made = try makeDirectory(parent) }
         // SAFETY: a C string for the call.
         let result = unsafe path.withPlatformString { unsafe mkdir($0, 0o777) }
         if result != 0 && errno != EEXIST { throw .creating(path, Errno(rawValue: errno)) }
+        if result == 0 { made.append(path) }
         if kind(of: path) != .directory { throw .creating(path, Errno.notDirectory) }
         try synchronizeDirectory(path.parent)
+        return made
     }
 
     /// Flushes a directory's entries to the disk.

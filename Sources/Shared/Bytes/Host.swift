@@ -1,6 +1,7 @@
 // What the machine is: the facts that run.json records and that defaults are derived from.
 
 private import CKernels
+private import Synchronization
 
 #if canImport(Glibc)
     private import Glibc
@@ -53,7 +54,14 @@ public enum Host {
     }
 
     /// Bytes that this process holds now.
-    public static var residentBytes: Int { statm(field: 1) ?? peakResidentBytes }
+    public static var residentBytes: Int {
+        guard let bytes = statm(field: 1) else { return peakResidentBytes }
+        _ = largestSeen.max(bytes, ordering: .relaxed)
+        return bytes
+    }
+
+    /// The most that `residentBytes` has said.
+    private static let largestSeen = Atomic<Int>(0)
 
     /// A field of Linux's /proc/self/statm, in bytes.
     private static func statm(field: Int) -> Int? {
@@ -96,16 +104,18 @@ public enum Host {
         return unsafe String(cString: value)
     }
 
-    /// The largest amount of memory this process has held so far, in bytes.
+    /// The largest amount of memory this process has held so far, in bytes: never less than what `residentBytes` has said.
     public static var peakResidentBytes: Int {
         var usage = rusage()
         #if canImport(Darwin)
             unsafe getrusage(RUSAGE_SELF, &usage)
-            return usage.ru_maxrss
+            let system = usage.ru_maxrss
         #else
             unsafe getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-            return usage.ru_maxrss * 1024
+            let system = usage.ru_maxrss * 1024
         #endif
+        // Linux brings its own peak up to date only now and then, statm's figure always.
+        return largestSeen.max(max(system, statm(field: 1) ?? 0), ordering: .relaxed).newValue
     }
 
     /// Processor time of all threads of this process so far, in seconds.

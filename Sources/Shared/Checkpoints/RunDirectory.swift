@@ -30,8 +30,12 @@ public final class RunDirectory: Sendable {
         public let name: String
     }
 
+    private static let lockName = ".lock"
+
     public let path: FilePath
     private let lock: FileLock?
+    /// Directories that were not there before, the outermost first.
+    private let made: [FilePath]
 
     /// - Throws: `Fault`: no such directory, in use by another process, not writable.
     public init(_ path: FilePath, access: Access) throws(Fault) {
@@ -39,14 +43,22 @@ public final class RunDirectory: Sendable {
         switch access {
         case .read:
             lock = nil
+            made = []
             if FileSystem.kind(of: path) != .directory {
                 throw Fault(.noInput, "cannot open \(quoted(path.string)): no such directory")
             }
         case .write:
-            try FileSystem.makeDirectory(path)
-            lock = try FileLock(path.appending(".lock"), subject: path.string)
+            made = try FileSystem.makeDirectory(path)
+            lock = try FileLock(path.appending(RunDirectory.lockName), subject: path.string)
             try cleanUp()
         }
+    }
+
+    /// A run that never began leaves nothing: what was made for it goes while nothing but its own lock is in it.
+    deinit {
+        guard let lock, lock.isNew, (try? FileSystem.list(path)) == [RunDirectory.lockName] else { return }
+        lock.removeFile()
+        for directory in made.reversed() { FileSystem.removeEmptyDirectory(directory) }
     }
 
     /// The directory name of a step: at least eight digits.

@@ -39,6 +39,9 @@ extension TrainingRun {
             trainer.state.stopping?.note(result.loss, step: step)
             if result.loss.isFinite && result.loss < trainer.state.best?.validationLoss ?? .infinity {
                 trainer.state.best = .init(step: step, validationLoss: result.loss)
+                // The last checkpoint of a run is saved next, with these parameters.
+                let isLast = step >= trainer.state.steps || trainer.state.stopping?.reason != nil
+                if isLast { return true }
                 try session.metrics.synchronize()
                 try checkpoint(
                     session, inBackground: true, isOnlyBest: savedStep != step && !isSaveDue(step))

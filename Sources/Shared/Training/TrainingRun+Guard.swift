@@ -27,25 +27,41 @@ extension TrainingRun {
         let skips = session.trainer.state.guardState.consecutive
         if skipped.cause == .nonfiniteParameter {
             // Nothing that is saved now could be gone on from.
-            if try rollBack(session, step) { return }
+            let way = try rollBack(session, step)
+            if way == .taken { return }
             try? finishSaving()
             throw Halt(
                 stop: "failed",
                 fault: Fault(
                     .badData,
-                    "the parameters are not finite at step \(step.step), first in \(quoted(skipped.tensor ?? ""))",
+                    "the parameters are not finite at step \(step.step), first in \(quoted(skipped.tensor ?? ""))"
+                        + way.explanation,
                     hint: "nothing was saved; train-step --resume goes on from step \(savedStep ?? 0)"))
         }
         if skips < options.maximumSkips { return }
-        if try rollBack(session, step) { return }
+        let way = try rollBack(session, step)
+        if way == .taken { return }
         try session.metrics.synchronize()
         try checkpoint(session)
         let whole = skips == 1 ? "a step was skipped" : "\(skips) steps in a row were skipped"
         throw Halt(
             stop: "max_skips",
             fault: Fault(
-                .badData, "\(whole), up to step \(step.step), batch \(step.batch): \(skipped.reason)",
-                hint: "the parameters are those before them; a lower learning rate may help"))
+                .badData,
+                "\(whole), up to step \(step.step), batch \(step.batch): \(skipped.reason)" + way.explanation,
+                hint: "the parameters are those before them; " + remedy(for: skipped.cause)))
+    }
+
+    /// What can be done about too many steps left out. A resume keeps its learning rate.
+    private func remedy(for cause: SkippedStep.Cause) -> String {
+        switch cause {
+        case .noTargets: return "train-step --resume goes on with the batches behind them"
+        case .lossOutlier, .gradientOutlier:
+            return "train-step --resume with --guard-window 0 or a larger --guard-z leaves out none or fewer"
+        case .nonfiniteLoss, .nonfiniteGradient, .nonfiniteParameter, .gradientTooLarge:
+            return "train-step --run DIR --from \(directory.path.appending(RunDirectory.Link.latest.rawValue).string) "
+                + "begins anew from them, with a lower --learning-rate"
+        }
     }
 
     /// An evaluation's loss is not finite: which module was the first to put out something that is not?
@@ -68,13 +84,18 @@ extension TrainingRun {
     }
 
     /// Goes on with parameters and moments of `last-good`, if the run may and it can help.
-    private func rollBack(_ session: TrainingSession<Model>, _ step: StepReport) throws -> Bool {
+    private func rollBack(_ session: TrainingSession<Model>, _ step: StepReport) throws -> WayBack {
         let trainer = session.trainer
         // Which checkpoint is the last good one may be decided by what is still being written.
         try settleAll(session)
-        guard trainer.state.guardState.rollsBack, !trainer.state.guardState.isUnconfirmed,
-            let good = directory.step(of: .lastGood), good <= step.step
-        else { return false }
+        guard trainer.state.guardState.rollsBack else { return .notWanted }
+        if trainer.state.guardState.isUnconfirmed {
+            let last = trainer.state.guardState.rollbacks.last.map { ", at the end of step \($0.step)" } ?? ""
+            return .blocked("no update was applied since it last did\(last)")
+        }
+        guard let good = directory.step(of: .lastGood), good <= step.step else {
+            return .blocked("no checkpoint is known to be good")
+        }
         let checkpoint = try Checkpoint(directory.path(of: good))
         // Read as a whole first: a damaged file must not be found with half of the parameters taken over.
         if let problem = Checkpoint.verify(checkpoint.path).first {
@@ -83,7 +104,9 @@ extension TrainingRun {
         let name = checkpoint.path.appending(Checkpoint.stateName).string
         let old = try TrainingState(json: checkpoint.state(), name: name)
         // What was made larger since has no place for it.
-        if old.expansions != trainer.state.expansions { return false }
+        if old.expansions != trainer.state.expansions {
+            return .blocked("the model was made larger since the last good checkpoint, of step \(good)")
+        }
         let state = trainer.state
         trainer.state = old
         do { try trainer.load(checkpoint) } catch let fault as Fault {
@@ -108,7 +131,19 @@ extension TrainingRun {
         record.set("rollback_first_batch", rollback.firstBatch)
         record.set("rollback_last_batch", rollback.lastBatch)
         try session.metrics.append(session.clock.timed(record))
-        return true
+        return .taken
+    }
+}
+
+/// Whether a run went back to `last-good`, and if it was to and did not, why.
+private enum WayBack: Equatable {
+    case taken
+    case notWanted
+    case blocked(String)
+
+    /// To be added to why the run ends.
+    var explanation: String {
+        if case .blocked(let reason) = self { "; the run does not go back: " + reason } else { "" }
     }
 }
 
