@@ -75,15 +75,24 @@ enum DeepCheck {
         }
     }
 
-    /// `m.NAME` and the like, and NAME itself, have the shape of the model's NAME.
+    /// `m.NAME` and the like, and NAME itself, have the shape of the model's NAME; an average has all of the model's.
     private static func shapes(of set: TensorSet, hasPrefix: Bool, against model: TensorSet) -> [String] {
-        set.entries.compactMap { entry in
+        let file = quoted(set.files[0].file.name)
+        var findings: [String] = set.entries.compactMap { entry in
             let start = hasPrefix ? entry.name.firstIndex(of: ".").map { entry.name.index(after: $0) } : nil
             let name = String(entry.name[(start ?? entry.name.startIndex)...])
-            guard let tensor = model[name], tensor.shape != entry.shape else { return nil }
-            return "\(quoted(set.files[0].file.name)): tensor \(quoted(entry.name)) has shape \(entry.shape), "
-                + "expected \(tensor.shape)"
+            guard let tensor = model[name] else {
+                return "\(file): tensor \(quoted(entry.name)) belongs to none of the model's"
+            }
+            if tensor.shape == entry.shape { return nil }
+            return "\(file): tensor \(quoted(entry.name)) has shape \(entry.shape), expected \(tensor.shape)"
         }
+        if !hasPrefix {
+            for entry in model.entries where set[entry.name] == nil {
+                findings.append("\(file): tensor \(quoted(entry.name)) is missing")
+            }
+        }
+        return findings
     }
 
     /// Values that are not finite.

@@ -224,6 +224,16 @@ import Training
             let found = try tool(directory, "verify", "--deep", "later")
             #expect(
                 found.status == 1 && found.errors.contains("'later/state.json': version 3, this program reads 1 and 2"))
+            // An average of a part of the model.
+            let odd = try CheckpointWriter(FilePath(directory + "/odd"))
+            try write(odd, value: 1)
+            let norm = TensorSource(name: "model.norm.weight", shape: [4], values: [1, 2, 3, 4])
+            try odd.write([norm], to: "ema.safetensors")
+            try odd.commit()
+            #expect(try tool(directory, "verify", "odd").status == 0)
+            let missing = try tool(directory, "verify", "--deep", "odd")
+            #expect(missing.status == 1)
+            #expect(missing.errors.contains("'odd/ema.safetensors': tensor 'model.embed_tokens.weight' is missing"))
         }
     }
 
