@@ -164,7 +164,7 @@ public final class TrainingRun<Model: TrainableModel> {
         // As it was when the checkpoint was written; now it may be another.
         let wentBack = state.guardState.rollsBack
         try adjust(&state)
-        try PlannedExpansion.require(state.plannedExpansions, of: configuration)
+        try PlannedExpansion.require(state.plannedExpansions, of: configuration, isKept: true)
         origin = found.checkpoint
         self.options = options
         self.engine = engine
