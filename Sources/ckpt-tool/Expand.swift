@@ -74,6 +74,9 @@ struct Expand: ParsableCommand {
     @Option(help: ArgumentHelp("Seed of uneven shares and fresh weights (default: 0).", valueName: "s"))
     var seed: UInt64?
 
+    @Flag(help: "Leave out what train-step --expand-at of the old run still plans.")
+    var dropPlanned = false
+
     @Argument(help: "A checkpoint, or a run for its latest.")
     var checkpoint: String
 
@@ -84,7 +87,8 @@ struct Expand: ParsableCommand {
         guard (output == nil) != (runDirectory == nil) else {
             throw Fault(.usage, "expected either --output (a checkpoint) or --run (a run to resume)")
         }
-        let expansion = try CheckpointExpansion(Checkpoint.find(FilePath(checkpoint)), try parsed())
+        var expansion = try CheckpointExpansion(Checkpoint.find(FilePath(checkpoint)), try parsed())
+        expansion.dropsPlanned = dropPlanned
         var records: [ExpansionRecord] = []
         if let output {
             let writer = try CheckpointWriter(FilePath(output))
@@ -112,6 +116,7 @@ struct Expand: ParsableCommand {
                 .usage, "\(quoted(checkpoint)) has no optimizer state, so a run cannot go on from it",
                 hint: "--output DIR, then train-step --run RUN --from DIR")
         }
+        try expansion.requirePlanned()
         let directory = try RunDirectory(FilePath(path), access: .write)
         guard try directory.steps().isEmpty else {
             throw Fault(.usage, "\(quoted(path)) has a run already", hint: "choose another directory")

@@ -24,6 +24,12 @@ final class Console {
     func begin(_ state: TrainingState) {
         firstStep = state.step
         steps = state.steps
+        // A run may be resumed to go further, so this is no error.
+        for planned in state.plannedExpansions where planned.step >= state.steps {
+            say(
+                "'\(planned.policy)' is planned for step \(planned.step); the run goes to step \(state.steps) and ends before it"
+            )
+        }
     }
 
     func clear() { progress.clear() }

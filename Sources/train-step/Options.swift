@@ -44,8 +44,10 @@ struct RecipeOptions: ParsableArguments {
     @Option(
         parsing: .upToNextOption,
         help: ArgumentHelp(
-            "Make the model larger when so many steps are done, by a policy of ckpt-tool expand; may be repeated.",
-            valueName: "step policy"))
+            """
+            Make the model larger when so many steps are done, by a policy of ckpt-tool expand; may be repeated. A resumed \
+            run keeps what is planned; given again, this replaces it, and 'none' drops it.
+            """, valueName: "step policy"))
     var expandAt: [String] = []
 
     @Option(help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))

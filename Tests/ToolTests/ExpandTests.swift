@@ -158,7 +158,14 @@ import Testing
             ckpt-tool expand small --run damaged layers=3 > /dev/null
             printf x | dd of=damaged/step-00000004/model.safetensors bs=1 seek=999 conv=notrunc 2> /dev/null
             pack --limit 1 > stream
-            refused 65 'step-00000003: of the model before it was made larger' train-step --quiet --resume damaged --steps 5 < stream
+            again() { train-step --quiet --resume damaged --steps 5 "$@" < stream; }
+            { again 2> said && exit 1; } || test $? = 65
+            grep -q "passed over 'step-00000004'" said
+            grep -q "'damaged': step 3, .* is of the model before it was made larger" said
+            grep -q '^hint: --expand-at' said
+            pack --cursor "$(ckpt-tool get damaged/step-00000003 cursor)" --limit 9 > stream
+            again --expand-at 4 layers=3 2> /dev/null
+            test "$(ckpt-tool get damaged/latest num_hidden_layers)" = 3
             printf x | dd of=small/step-00000003/model.safetensors bs=1 seek=999 conv=notrunc 2> /dev/null
             ckpt-tool expand small --run big layers=3 > /dev/null 2> notes
             grep -q "^ckpt-tool: note: 'best' is missing .* at byte 999" notes

@@ -10,6 +10,15 @@ extension RunDirectory {
         /// `latest` or `step-00001000`
         public let name: String
         public let reason: String
+        /// How often its model was made larger, as far as its manifest can be read.
+        public let expansions: Int
+
+        init(name: String, reason: String, at path: FilePath? = nil) {
+            self.name = name
+            self.reason = reason
+            let manifest = path.flatMap { try? Checkpoint.readManifest($0) }
+            expansions = manifest?.expansions?.arrayValue?.count ?? 0
+        }
     }
 
     /// The checkpoint to go on from.
@@ -24,7 +33,6 @@ extension RunDirectory {
     ///
     /// A newer step than `latest` is used only then: a run that was killed between publishing a checkpoint and moving
     /// the link goes on from the link, as the cursor does that a shell read through it, and makes the same step again.
-    /// One whose model has not grown yet, and does not know that it is to, is none to go on from where a larger one was.
     /// - Parameter deep: recomputes every digest (reads everything once); otherwise manifest, sizes and headers.
     /// - Returns: nil when the run has no checkpoint at all.
     /// - Throws: `Fault` (bad data) when there are checkpoints and none is valid.
@@ -45,23 +53,18 @@ extension RunDirectory {
                     name: Link.latest.rawValue,
                     reason: target.map { "points at \(quoted($0)), which is not there" } ?? "is no symbolic link"))
         }
-        // Expansions of checkpoints that were passed over.
-        var expansions = 0
         for step in candidates {
             let path = path(of: step)
             do throws(Fault) {
                 if FileSystem.kind(of: path.appending(Manifest.fileName)) == nil {
                     throw Checkpoint.missingManifest(path)
                 }
-                if deep, let finding = Checkpoint.verify(path).first { throw Fault(.badData, finding.message) }
-                let checkpoint = try Checkpoint(path)
-                if try checkpoint.expansionsToCome < expansions {
-                    throw Fault(.badData, "of the model before it was made larger by ckpt-tool expand")
+                if deep, let finding = Checkpoint.verify(path).first {
+                    throw Fault(.badData, finding.message)
                 }
-                return Valid(checkpoint: checkpoint, step: step, skipped: skipped)
+                return Valid(checkpoint: try Checkpoint(path), step: step, skipped: skipped)
             } catch {
-                expansions = max(expansions, (try? Checkpoint.readManifest(path))?.expansionCount ?? 0)
-                skipped.append(Skipped(name: RunDirectory.name(of: step), reason: error.message))
+                skipped.append(Skipped(name: RunDirectory.name(of: step), reason: error.message, at: path))
             }
         }
         if skipped.isEmpty { return nil }
@@ -100,21 +103,6 @@ extension RunDirectory {
                 // the one that it replaced.
                 try FileSystem.remove(path.appending(name))
             }
-        }
-    }
-}
-
-extension Manifest {
-    fileprivate var expansionCount: Int { expansions?.arrayValue?.count ?? 0 }
-}
-
-extension Checkpoint {
-    /// How often the model will have grown when what its state plans is done.
-    fileprivate var expansionsToCome: Int {
-        get throws(Fault) {
-            guard let manifest else { return 0 }
-            if manifest[Checkpoint.stateName] == nil { return manifest.expansionCount }
-            return manifest.expansionCount + (try state()["planned_expansions"]?.arrayValue?.count ?? 0)
         }
     }
 }

@@ -1,7 +1,7 @@
 // A larger checkpoint as the beginning of a run: what lies in the old run beside its checkpoints comes along, so that the new
 // one goes on as the old one would have with --expand-at: how it is watched over, and the best checkpoint so far.
 
-internal import Bytes
+public import Bytes
 public import Checkpoints
 internal import Metrics
 private import Models
@@ -41,6 +41,20 @@ extension CheckpointExpansion {
         }
         try directory.point(.latest, at: state.step)
         return (records, leftBehind)
+    }
+
+    /// Whether the larger model can go through what the run is still to go through; told before anything is computed.
+    /// - Throws: `Fault` (usage) when it cannot, and `dropsPlanned` is not set.
+    public func requirePlanned() throws(Fault) {
+        if dropsPlanned { return }
+        let name = origin.path.appending(Checkpoint.stateName).string
+        let planned = try TrainingState(json: origin.state(), name: name).plannedExpansions
+        do { _ = try PlannedExpansion.models(planned, of: configuration) } catch {
+            throw Fault(
+                .usage,
+                "\(quoted(origin.path.string)): the larger model cannot go through planned_expansions of state.json, step \(error.message)",
+                hint: "--drop-planned leaves out all that is planned; train-step --resume --expand-at plans anew")
+        }
     }
 
     /// An earlier step of the origin's run.

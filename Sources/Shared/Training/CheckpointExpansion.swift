@@ -12,6 +12,8 @@ public struct CheckpointExpansion {
     public let plans: [ExpansionPlan]
     /// Of the model that comes out.
     public let configuration: ModelConfiguration
+    /// Leaves out of state.json what the run was still to go through.
+    public var dropsPlanned = false
     private let state: JSON?
 
     /// - Parameter given: what state.json is to hold; nil: what it holds.
@@ -58,7 +60,10 @@ public struct CheckpointExpansion {
         if case .object(let before) = state {
             // Without the old counts: a key that says nothing has no place in a state.
             var object = JSONObject()
-            for (key, value) in before.members where key != "own_updates" { object[key] = value }
+            for (key, value) in before.members
+            where key != "own_updates" && !(dropsPlanned && key == "planned_expansions") {
+                object[key] = value
+            }
             let counts = try ownUpdates(before, tensors)
             if counts.count > 0 { object["own_updates"] = .object(counts) }
             object["expansions"] = all

@@ -32,10 +32,11 @@ public struct PlannedExpansion: Sendable, Equatable {
         return list
     }
 
-    /// Reads `STEP POLICY…` as often as they come.
+    /// Reads `STEP POLICY…` as often as they come, or `none`.
     /// - Returns: in order of their steps; those of one step as they were given.
     /// - Throws: `Fault` (usage).
     public static func parse(_ words: [String]) throws(Fault) -> [PlannedExpansion] {
+        if words == ["none"] { return [] }
         var (list, step): ([PlannedExpansion], Int?) = ([], nil)
         var isWanted = false
         for word in words {
@@ -59,24 +60,31 @@ public struct PlannedExpansion: Sendable, Equatable {
     }
 
     /// Whether a model can go through all of them, told before the first step instead of at the last.
+    /// - Parameter isKept: of a run that goes on: they may have been planned long ago.
     /// - Throws: `Fault` (usage).
-    static func require(_ list: [PlannedExpansion], of model: some ModelDescription) throws(Fault) {
-        _ = try models(list, of: model)
+    static func require(_ list: [PlannedExpansion], of model: some ModelDescription, isKept: Bool = false) throws(Fault)
+    {
+        do { _ = try models(list, of: model) } catch {
+            if !isKept { throw Fault(.usage, "--expand-at \(error.message)", hint: error.hint) }
+            throw Fault(
+                .usage, "the run's planned_expansions in state.json, step \(error.message)",
+                hint: "--expand-at STEP POLICY puts others in their place, --expand-at none drops them")
+        }
     }
 
     /// The model that each of them makes, by step.
-    /// - Throws: `Fault` (usage) when one cannot be.
+    /// - Throws: `Fault` (usage) when one cannot be: its step, a colon, why.
     static func models(
         _ list: [PlannedExpansion], of model: some ModelDescription
     ) throws(Fault) -> [(step: Int, model: ModelConfiguration)] {
         if list.isEmpty { return [] }
         guard var configuration = model as? ModelConfiguration else {
-            throw Fault(.usage, "--expand-at is for transformers")
+            throw Fault(.usage, "\(list[0].step): only transformers are made larger")
         }
         var models: [(Int, ModelConfiguration)] = []
         for planned in list {
             do { configuration = try ExpansionPlan(configuration, planned.policy).after } catch {
-                throw Fault(.usage, "--expand-at \(planned.step): \(error.message)", hint: error.hint)
+                throw Fault(.usage, "\(planned.step): \(error.message)", hint: error.hint)
             }
             models.append((planned.step, configuration))
         }

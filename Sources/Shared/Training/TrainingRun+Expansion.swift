@@ -29,3 +29,17 @@ extension TrainingRun {
         for record in records { report(.expanded(record)) }
     }
 }
+
+extension TrainingState {
+    /// Refuses to go on as a smaller model than the run had, unless it is planned to grow again: nothing in a checkpoint of
+    /// before an expansion by hand, or of before it was planned, says that there was one.
+    /// - Throws: `Fault` (bad data).
+    func refuseSmaller(than skipped: [RunDirectory.Skipped], in run: FilePath) throws(Fault) {
+        let toCome = expansions.count + plannedExpansions.count
+        guard skipped.contains(where: { $0.expansions > toCome }) else { return }
+        throw Fault(
+            .badData,
+            "\(quoted(run.string)): step \(step), to which it would fall back, is of the model before it was made larger",
+            hint: "--expand-at STEP POLICY makes it larger again; so does ckpt-tool expand, in a new run")
+    }
+}

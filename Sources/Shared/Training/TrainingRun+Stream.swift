@@ -21,7 +21,9 @@ extension TrainingRun {
         }
         let parts = options.microBatches ?? microBatches(head)
         let part = (head.rows + parts - 1) / parts
-        let rows = max(1, (part * head.length + length - 1) / length)
+        var rows = max(1, (part * head.length + length - 1) / length)
+        // The model that is made larger before the first step only lends its parameters.
+        if growsFirst { (rows, length, batches) = (1, 1, 0) }
         if !configuration.leftOut.isEmpty { report(.leftOut(configuration.leftOut)) }
         let trainer = try plannedTrainer(rows: rows, length: length, batches: batches)
         trainer.microBatches = parts
@@ -86,8 +88,20 @@ extension TrainingRun {
         try FreezePolicy.checkSteps(state.recipe.freezes, stages, steps: state.steps)
     }
 
-    /// Whether the model can take a stream.
+    /// Whether the model is made larger before the first step.
+    private var growsFirst: Bool { state.step == 0 && state.dueExpansion != nil }
+
+    /// Whether the model can take a stream: the one that has its first batch.
     private func fit(_ head: StreamHead, name: String) throws(Fault) {
+        let planned = try PlannedExpansion.models(state.plannedExpansions, of: configuration)
+        if growsFirst, let first = planned.last(where: { $0.step == 0 }) {
+            try fit(head, first.model, name: name)
+        } else {
+            try fit(head, configuration, name: name)
+        }
+    }
+
+    private func fit(_ head: StreamHead, _ configuration: some ModelDescription, name: String) throws(Fault) {
         if head.vocabularySize > configuration.vocabularySize {
             throw .badData(
                 name, "ids up to \(head.vocabularySize - 1), the model has \(configuration.vocabularySize)",

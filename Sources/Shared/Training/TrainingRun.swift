@@ -155,16 +155,17 @@ public final class TrainingRun<Model: TrainableModel> {
                 hint: "train-step --run DIR --model FILE begins a run")
         }
         for skipped in found.skipped { report(.skippedCheckpoint(skipped)) }
-        if !found.skipped.isEmpty {
-            report(.fellBack(step: found.step, isLastGood: directory.step(of: .lastGood) == found.step))
-        }
         let name = found.checkpoint.path.string
         configuration = try Model.Description(json: found.checkpoint.configuration(), name: name + "/config.json")
         state = try TrainingState(json: found.checkpoint.state(), name: name + "/state.json")
         // As it was when the checkpoint was written; now it may be another.
         let wentBack = state.guardState.rollsBack
         try adjust(&state)
-        try PlannedExpansion.require(state.plannedExpansions, of: configuration)
+        try state.refuseSmaller(than: found.skipped, in: path)
+        if !found.skipped.isEmpty {
+            report(.fellBack(step: found.step, isLastGood: directory.step(of: .lastGood) == found.step))
+        }
+        try PlannedExpansion.require(state.plannedExpansions, of: configuration, isKept: true)
         origin = found.checkpoint
         self.options = options
         self.engine = engine
