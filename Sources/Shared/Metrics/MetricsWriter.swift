@@ -51,10 +51,16 @@ extension MetricsWriter {
     /// Takes every record after `step` and every line that is no record out of the metrics file at `path`, which may be
     /// absent. The file is read once when there is nothing to do; otherwise it is rewritten and replaced in one rename.
     /// - Returns: what was taken out, for the tool to tell.
-    /// - Throws: `Fault` when the file cannot be read or replaced.
+    /// - Throws: `Fault` when the file cannot be read or replaced, or is no regular file.
     @discardableResult
     public static func truncate(_ path: FilePath, afterStep step: Int) throws(Fault) -> Truncation {
-        if FileSystem.kind(of: path) == nil { return Truncation() }
+        guard let kind = FileSystem.kind(of: path) else { return Truncation() }
+        // Before it is opened: a FIFO would be waited for.
+        if kind != .file {
+            throw Fault(
+                .cannotCreate, "cannot create \(quoted(path.string)): something that is no regular file is in its place"
+            )
+        }
         let change = try scan(path, afterStep: step) { _ throws(Fault) in }
         if change.changesNothing { return change }
         let replacement = try AtomicFile(path)
