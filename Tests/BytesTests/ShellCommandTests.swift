@@ -1,6 +1,7 @@
 // A command of the user's: what it is given, how its end is told, and that nothing of it outlives its time.
 
 import Bytes
+import Foundation
 import SystemPackage
 import TestSupport
 import Testing
@@ -25,9 +26,11 @@ import Testing
     }
 
     @Test func aSignalThatEndsItIsTold() throws {
+        ignoreFileSizeLimits()
         #expect(try ShellCommand("kill -9 $$").run(input: [], timeout: 20) == .killed(signal: 9))
         // Ours is ignored in the tools; a command's pipe breaks as any other does.
         #expect(try ShellCommand("kill -PIPE $$").run(input: [], timeout: 20) == .killed(signal: 13))
+        #expect(try ShellCommand("kill -XFSZ $$").run(input: [], timeout: 20) == .killed(signal: SIGXFSZ))
     }
 
     @Test(arguments: [true, false]) func whatItStartedGoesWithIt(isInterrupted: Bool) throws {

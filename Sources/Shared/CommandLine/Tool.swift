@@ -1,5 +1,6 @@
 // The frame every tool stands in: parse, run, and turn whatever was thrown into one line on standard error and an exit
-// code. SIGPIPE is ignored from the start, so that a closed reader is an error code that can be told from a full disk.
+// code. SIGPIPE is ignored from the start, so that a closed reader is an error code that can be told from a full disk; so is
+// SIGXFSZ, so that a limit on the size of files is one too.
 
 public import ArgumentParser
 private import Bytes
@@ -20,7 +21,7 @@ extension Tool {
     /// Parses the arguments, runs the command and exits.
     public static func main() {
         StandardStreams.open()
-        _ = signal(SIGPIPE, SIG_IGN)
+        for number in [SIGPIPE, SIGXFSZ] { _ = signal(number, SIG_IGN) }
         endProcess(run(joiningText(Array(Swift.CommandLine.arguments.dropFirst()))).rawValue)
     }
 
