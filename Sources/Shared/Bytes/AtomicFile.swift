@@ -49,6 +49,7 @@ public final class AtomicFile: ByteSink {
     }
 
     public func write(_ bytes: [UInt8]) throws(Fault) {
+        try PendingWrites.check()
         do {
             // SAFETY: the buffer lives for the call and is only read.
             bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }
@@ -56,6 +57,7 @@ public final class AtomicFile: ByteSink {
     }
 
     public func write(_ bytes: RawSpan) throws(Fault) {
+        try PendingWrites.check()
         do {
             // SAFETY: the buffer lives for the call and is only read.
             bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }
@@ -77,6 +79,7 @@ public final class AtomicFile: ByteSink {
     /// publishes a whole directory afterwards).
     public func commit(durable: Bool = true) throws(Fault) {
         precondition(isOpen, "\(path) is committed once")
+        try PendingWrites.check()
         isOpen = false
         do {
             if fsyncAll(descriptor.rawValue) != 0 {
@@ -91,7 +94,9 @@ public final class AtomicFile: ByteSink {
             try? FileSystem.remove(temporary)
             throw .writing(name, error)
         }
-        do {
+        do throws(Fault) {
+            // A large file may have been flushed for a minute.
+            try PendingWrites.check()
             try FileSystem.rename(temporary, to: path)
         } catch {
             try? FileSystem.remove(temporary)
@@ -140,6 +145,7 @@ public final class AtomicDirectory {
             for name in try FileSystem.list(temporary) { try PlainFile.synchronize(temporary.appending(name)) }
         }
         try FileSystem.synchronizeDirectory(temporary)
+        try PendingWrites.check()
         try FileSystem.rename(temporary, to: path)
         isOpen = false
         try FileSystem.synchronizeDirectory(path.parent)

@@ -33,6 +33,7 @@ public final class PlainFile: ByteSink {
     deinit { if isOpen { try? descriptor.close() } }
 
     public func write(_ bytes: [UInt8]) throws(Fault) {
+        try PendingWrites.check()
         do {
             // SAFETY: the buffer lives for the call and is only read.
             bytesWritten += try unsafe bytes.withUnsafeBytes { unsafe try descriptor.writeAll($0) }

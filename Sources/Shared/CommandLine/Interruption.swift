@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM: the first asks the tool to finish its step, save and exit 75; the second ends it at once.
+// SIGINT, SIGTERM and, where nohup(1) did not ask for the opposite, SIGHUP: the first asks the tool to finish its step, save
+// and exit 75, or to remove what it had begun to write; the second ends it at once.
 
 private import Bytes
 private import Synchronization
@@ -16,10 +17,13 @@ private let requested = Atomic<Bool>(false)
 /// Whether the user or the system has asked us to stop.
 public enum Interruption {
     /// Installs the handlers. Call before threads are started.
-    public static func install() {
+    /// - Parameter abandonsWrites: for a tool that has nothing to save: the writing of files ends too, and what was written is
+    ///   removed.
+    public static func install(abandonsWrites: Bool = false) {
         FileSource.interruptionProbe.withLock { $0 = InterruptionProbe { isRequested } }
+        if abandonsWrites { PendingWrites.interruptionProbe.withLock { $0 = InterruptionProbe { isRequested } } }
         _ = requested.load(ordering: .relaxed)  // made now: the handler must not be the one that initializes it
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGINT, SIGTERM, SIGHUP] where number != SIGHUP || !isIgnored(number) {
             var action = sigaction()
             #if canImport(Darwin)
                 unsafe action.__sigaction_u.__sa_handler = { handle($0) }
@@ -31,6 +35,19 @@ public enum Interruption {
             unsafe _ = sigaction(number, &action, nil)
         }
         unblock()
+    }
+
+    private static func isIgnored(_ number: Int32) -> Bool {
+        var action = sigaction()
+        unsafe _ = sigaction(number, nil, &action)
+        // SAFETY: a handler is a pointer, or one of the small numbers that stand for none; it is only compared.
+        #if canImport(Darwin)
+            return unsafe unsafeBitCast(action.__sigaction_u.__sa_handler, to: Int.self)
+                == unsafeBitCast(SIG_IGN, to: Int.self)
+        #else
+            return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+                == unsafeBitCast(SIG_IGN, to: Int.self)
+        #endif
     }
 
     /// For a tool that has nothing to save: the first signal ends it with `ExitStatus.interrupted`, also while it is
@@ -53,7 +70,7 @@ public enum Interruption {
     private static func unblock() {
         var signals = sigset_t()
         unsafe sigemptyset(&signals)
-        for number in [SIGINT, SIGTERM] { unsafe sigaddset(&signals, number) }
+        for number in [SIGINT, SIGTERM, SIGHUP] { unsafe sigaddset(&signals, number) }
         unsafe pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     }
 
@@ -62,5 +79,6 @@ public enum Interruption {
 }
 
 private func handle(_ number: Int32) {
-    if requested.exchange(true, ordering: .relaxed) { _exit(128 + number) }
+    // A terminal that goes away may say so twice, by the shell and by the kernel.
+    if requested.exchange(true, ordering: .relaxed) && number != SIGHUP { _exit(128 + number) }
 }

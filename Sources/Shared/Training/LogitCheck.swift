@@ -27,7 +27,11 @@ struct LogitCheck {
 
     /// (positions, V). `read` gives the values of a tensor of the layout.
     func logits(_ model: ModelConfiguration, _ read: @escaping (String) throws -> [Float]) throws -> [Double] {
-        try ReferenceForward(model, tensor: read).logits(ids)
+        // The longest work between two writes.
+        try ReferenceForward(model) { name in
+            try PendingWrites.check()
+            return try read(name)
+        }.logits(ids)
     }
 
     /// max |Δlogit| and max |logit| over the ids that both models have.
