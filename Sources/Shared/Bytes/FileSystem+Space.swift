@@ -27,12 +27,15 @@ extension FileSystem {
     /// - Parameters:
     ///   - bytes: what is to be written.
     ///   - path: what is to be made; its directory must be there.
+    ///   - remedy: what would make room.
     /// - Throws: `Fault` (cannot create) with both numbers.
-    public static func requireSpace(_ bytes: Int, for path: FilePath) throws(Fault) {
+    public static func requireSpace(
+        _ bytes: Int, for path: FilePath, remedy: @autoclosure () -> String = "make room"
+    ) throws(Fault) {
         guard let free = freeBytes(holding: path.parent), free < bytes else { return }
         throw Fault(
             .cannotCreate, "cannot create \(quoted(path.string)): it takes \(bytes) bytes, the disk has \(free) free",
-            hint: "nothing was written; make room, or keep fewer checkpoints (--keep-last)")
+            hint: "nothing was written; \(remedy())")
     }
 }
 

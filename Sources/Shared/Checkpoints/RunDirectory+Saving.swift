@@ -23,7 +23,7 @@ extension RunDirectory {
         build: (CheckpointWriter) throws -> Void, whenBuilt: () -> Void = {}
     ) throws -> FilePath {
         let place = path(of: step)
-        try FileSystem.requireSpace(bytes, for: place)
+        try requireSpace(bytes, for: step)
         if FileSystem.kind(of: place, followingLinks: false) == nil {
             let writer = try CheckpointWriter(place)
             try build(writer)
@@ -35,6 +35,22 @@ extension RunDirectory {
         // `latest` last: a run that is killed before it moved makes this step again, and the other links with it.
         for link in [Link.best, .lastGood, .latest] where links.contains(link) { try point(link, at: step) }
         return place
+    }
+
+    /// Refuses to begin a checkpoint that there is no room for.
+    /// - Parameters:
+    ///   - bytes: what it will take.
+    ///   - step: its step.
+    /// - Throws: `Fault` (cannot create) with both numbers, and what would make room.
+    public func requireSpace(_ bytes: Int, for step: Int) throws(Fault) {
+        // Retention begins after a save, and this is before one: what is there already must be removed by hand.
+        func remedy() -> String {
+            guard let old = try? superfluous(last: 1), !old.isEmpty else { return "make room" }
+            return
+                "ckpt-tool prune \(printable(self.path.string)) --keep-last 1 removes \(old.count) older checkpoints; "
+                + "train-step --keep-last N removes them after each save"
+        }
+        try FileSystem.requireSpace(bytes, for: path(of: step), remedy: remedy())
     }
 
     /// Puts a new checkpoint in the place of one that is there.
@@ -79,15 +95,19 @@ extension RunDirectory {
     /// - Parameters:
     ///   - last: at least 1.
     ///   - every: 0 keeps no multiples.
+    ///   - isValid: asked of those that stay, newest first, until it says yes of one; then of the others. nil: whether it
+    ///     opens (manifest, sizes and headers), which is no proof that its tensors are what was written.
     /// - Returns: steps, oldest first.
-    public func superfluous(last: Int, every: Int = 0) throws(Fault) -> [Int] {
+    public func superfluous(
+        last: Int, every: Int = 0, isValid: ((_ step: Int) -> Bool)? = nil
+    ) throws(Fault) -> [Int] {
         precondition(last >= 1, "at least one checkpoint is kept, not \(last)")
         let steps = try steps().map(\.step)
         let linked = Set(Link.allCases.compactMap { step(of: $0) })
         var removed = steps.dropLast(last).filter { !linked.contains($0) && !(every > 0 && $0 % every == 0) }
         if removed.isEmpty { return [] }
-        func isValid(_ step: Int) -> Bool { (try? Checkpoint(path(of: step))) != nil }
-        if !steps.contains(where: { !removed.contains($0) && isValid($0) }) {
+        let isValid = isValid ?? { (try? Checkpoint(self.path(of: $0))) != nil }
+        if !steps.reversed().contains(where: { !removed.contains($0) && isValid($0) }) {
             if let spared = removed.last(where: isValid) { removed.removeAll { $0 == spared } }
         }
         return removed

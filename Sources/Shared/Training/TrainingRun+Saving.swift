@@ -97,7 +97,7 @@ extension TrainingRun {
     /// promotion of one that was resumed from and holds what is not finite.
     func prepareSaving(_ trainer: Trainer<Model>) throws {
         let content = content(of: trainer)
-        try FileSystem.requireSpace(content.byteCount, for: directory.path(of: state.step))
+        try directory.requireSpace(content.byteCount, for: state.step)
         trainer.willChange = { [saving] in saving.waitUntilRead() }
         if let step = unprovenStep, let tensor = content.firstNonFinite {
             unprovenStep = nil
