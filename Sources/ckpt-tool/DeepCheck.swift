@@ -8,16 +8,6 @@ import SystemPackage
 import Training
 
 enum DeepCheck {
-    /// Links of a run that lead somewhere else than to one of its checkpoints.
-    static func links(_ run: RunDirectory) -> [String] {
-        RunDirectory.Link.allCases.compactMap { link in
-            let path = run.path.appending(link.rawValue)
-            guard FileSystem.kind(of: path, followingLinks: false) != nil, run.step(of: link) == nil else { return nil }
-            let target = FileSystem.linkTarget(path).map { "leads to \(quoted($0))" } ?? "is no symbolic link"
-            return "\(quoted(path.string)): \(target), expected a link to a checkpoint of the run"
-        }
-    }
-
     /// Values and shapes of a checkpoint, its optimizer's included.
     /// - Parameter known: findings that need not be said again.
     static func checkpoint(_ path: FilePath, except known: [String] = []) -> [String] {

@@ -34,21 +34,24 @@ struct Verify: ParsableCommand {
 
     func run() throws {
         var messages: [String] = []
-        for path in paths.map({ FilePath($0) }) {
+        for path in try paths.map({ try typedPath($0) }) {
             if RunDirectory.isRun(path) {
                 let run = try RunDirectory(path, access: .read)
                 let found = try run.verify(deep: !quick).map(\.message)
                 messages += found
                 if !deep { continue }
-                messages += DeepCheck.links(run)
-                for step in try run.steps() where Checkpoint.verify(run.path(of: step.step), deep: false).isEmpty {
-                    messages += DeepCheck.checkpoint(run.path(of: step.step), except: found)
+                for step in try run.steps() {
+                    messages +=
+                        run.inspect(step.step) { path in
+                            let isSound = Checkpoint.verify(path, deep: false).isEmpty
+                            return isSound ? DeepCheck.checkpoint(path, except: found) : []
+                        } ?? []
                 }
             } else {
                 if FileSystem.kind(of: path, followingLinks: false) == nil {
                     throw Fault(.noInput, "cannot open \(quoted(path.string)): no such file or directory")
                 }
-                messages += single(path)
+                messages += Checkpoint.whileStanding(path, isSettled: \.isEmpty) { single(path) }
             }
         }
         for message in messages { StandardError.writeLine("ckpt-tool: \(message)") }

@@ -34,6 +34,14 @@ final class Console {
 
     func clear() { progress.clear() }
 
+    /// Says which checkpoint a run stands for that is not read to be gone on from.
+    static func tellFallBack(_ found: RunDirectory.Valid) {
+        for skipped in found.skipped {
+            StandardError.writeLine("train-step: passed over \(quoted(skipped.name)): \(skipped.reason)")
+        }
+        StandardError.writeLine("train-step: reads step \(found.step)\(found.isLastGood ? ", which is last-good" : "")")
+    }
+
     func report(_ event: TrainingEvent) {
         switch event {
         case .leftOut(let keys):

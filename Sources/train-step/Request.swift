@@ -102,7 +102,7 @@ struct Request {
     static func printSchedule(_ target: TargetOptions, _ recipe: RecipeOptions) throws {
         if let steps = target.steps, steps < 0 { throw Fault(.usage, "--steps is \(steps), expected 0 or more") }
         if let resume = target.resume {
-            let checkpoint = try Checkpoint.find(FilePath(resume))
+            let checkpoint = try Checkpoint.find(FilePath(resume), fellBack: Console.tellFallBack)
             let name = checkpoint.path.appending(Checkpoint.stateName).string
             var state = try TrainingState(json: checkpoint.state(), name: name)
             try adjust(&state, target, recipe)
@@ -133,7 +133,7 @@ struct Request {
 
     private func readModel() throws -> (ModelConfiguration, Checkpoint?) {
         if let from = target.from {
-            let checkpoint = try Checkpoint.find(FilePath(from))
+            let checkpoint = try Checkpoint.find(FilePath(from), fellBack: Console.tellFallBack)
             let name = checkpoint.path.appending(Checkpoint.configurationName).string
             return (try adapted(ModelConfiguration(json: checkpoint.configuration(), name: name), name), checkpoint)
         }

@@ -117,6 +117,95 @@ import Testing
         #expect(message { _ = try Checkpoint(path.appending("latest")) }.contains("the link that leads there dangles"))
     }
 
+    /// Of a run that is under way half a checkpoint is seen when it goes, which is no damage.
+    @Test func whatGoesMeanwhileIsNotDamaged() throws {
+        let run = try open()
+        for step in [1, 2] { try run.save(step: step) { try fill($0, step: step) } }
+        try damage(1)
+        #expect(run.verify(step: 1)?.count == 1 && run.verify(step: 3) == nil)
+        // Another one in its place by the time that the finding is there.
+        let found = try run.inspect(1) { place in
+            let findings = Checkpoint.verify(place)
+            try run.save(step: 1) { try fill($0, step: 1, salt: 2) }
+            return findings
+        }
+        #expect(found == nil && run.verify(step: 1) == [])
+        // Gone.
+        #expect(
+            try run.inspect(1) { place in
+                try FileSystem.remove(place)
+                return Checkpoint.verify(place)
+            } == nil)
+    }
+
+    /// `latest` has moved on and what it pointed at is gone: what is there now is read.
+    @Test func whatMovedOnIsReadAgain() throws {
+        let run = try open()
+        try run.save(step: 1) { try fill($0, step: 1) }
+        for path in [path, path.appending("latest")] {
+            var calls = 0
+            let step = try Checkpoint.whileStanding(path) {
+                let checkpoint = try Checkpoint.find(path)
+                calls += 1
+                if calls < 3 {
+                    let next = (run.step(of: .latest) ?? 0) + 1
+                    try run.save(step: next) { try fill($0, step: next) }
+                    try run.retain(last: 1)
+                }
+                return try checkpoint.state()["step"]
+            }
+            #expect(calls == 3 && step == .integer(run.step(of: .latest) ?? 0))
+        }
+        // What stays as it is fails at once.
+        var calls = 0
+        #expect(throws: Fault.self) {
+            try Checkpoint.whileStanding(path) {
+                calls += 1
+                throw Fault(.badData, "damaged")
+            }
+        }
+        #expect(calls == 1)
+    }
+
+    @Test func findingTellsWhatItPassedOver() throws {
+        let run = try open()
+        for step in 1...3 {
+            try run.save(step: step, links: step == 1 ? [.latest, .lastGood] : [.latest]) { try fill($0, step: step) }
+        }
+        var told: [RunDirectory.Valid] = []
+        _ = try Checkpoint.find(path) { told.append($0) }
+        #expect(told.isEmpty)
+        try scratch.write([], to: run.path(of: 3).appending(Manifest.fileName))
+        let found = try Checkpoint.find(path) { told.append($0) }
+        #expect(found.path.lastComponent?.string == "step-00000001")
+        #expect(told.map(\.step) == [1] && told[0].isLastGood && told[0].skipped.map(\.name) == ["step-00000003"])
+        _ = try ForeignModel(path) { told.append($0) }
+        #expect(told.count == 2)
+        // A link is exact.
+        #expect(throws: Fault.self) { try Checkpoint.find(path.appending("latest")) { told.append($0) } }
+        #expect(told.count == 2)
+    }
+
+    @Test func linksLeadToTheRun() throws {
+        let run = try open()
+        try run.save(step: 1, links: Set(RunDirectory.Link.allCases)) { try fill($0, step: 1) }
+        #expect(try run.verify().isEmpty)
+        try FileSystem.replaceLink(path.appending("best"), target: "/etc")
+        try FileSystem.replaceLink(path.appending("last-good"), target: "../run/step-00000001")
+        try FileSystem.remove(path.appending("latest"))
+        try FileSystem.makeDirectory(path.appending("latest"))
+        let expected = "expected a link to a checkpoint of the run"
+        #expect(
+            try run.verify().map(\.message) == [
+                "'\(path)/latest': is no symbolic link, \(expected)",
+                "'\(path)/best': leads to '/etc', \(expected)",
+                "'\(path)/last-good': leads to '../run/step-00000001', \(expected)",
+            ])
+        try FileSystem.remove(path.appending("latest"))
+        try FileSystem.replaceLink(path.appending("latest"), target: "/etc")
+        #expect(try run.latestValid()?.skipped.map(\.reason) == ["points at '/etc', which is no checkpoint of the run"])
+    }
+
     /// Killed between publishing a step and moving the link: the link decides, as it did for the cursor's reader.
     @Test func prefersTheLinkToANewerStep() throws {
         let run = try open()
@@ -163,6 +252,12 @@ import Testing
         }
         #expect(try names() == ["latest", "step-00000001"])
         #expect(try run.verify().isEmpty)
+        func hint() -> String? {
+            do { try run.requireSpace(Int.max, for: 9) } catch { return error.hint }
+            return nil
+        }
+        #expect(hint() == "nothing was written; make room")
+        defer { #expect(hint()?.contains("; ckpt-tool prune \(path) --keep-last 1 removes 1 older") == true) }
         try run.save(step: 2, needing: free / 2) { try fill($0, step: 2) }
     }
 
@@ -185,6 +280,20 @@ import Testing
         for step in [3, 4] { try FileSystem.remove(run.path(of: step).appending(Checkpoint.modelName)) }
         #expect(try run.retain(last: 1) == [1, 3])
         #expect(try run.latestValid()?.step == 2)
+    }
+
+    /// Damage inside of a tensor is no bar to opening.
+    @Test func whatStaysMayBeReadFirst() throws {
+        let run = try open()
+        for step in 1...4 { try run.save(step: step) { try fill($0, step: step) } }
+        for step in [2, 4] { try damage(step) }
+        #expect(try run.superfluous(last: 1) == [1, 2, 3])
+        var asked: [Int] = []
+        let superfluous = try run.superfluous(last: 1) { step in
+            asked.append(step)
+            return run.verify(step: step) == []
+        }
+        #expect(superfluous == [1, 2] && asked == [4, 3])
     }
 
     @Test func oneWriterAtATime() throws {

@@ -5,21 +5,70 @@ public import SystemPackage
 
 extension Checkpoint {
     /// Opens the checkpoint at `path`; of a run directory, or of its `latest` before there is that link, the
-    /// newest valid one (not `deep`).
+    /// newest valid one (not `deep`). A run that is under way may be asked.
+    /// - Parameter fellBack: called when a run stands for another checkpoint than its latest, with what was passed over.
     /// - Throws: `Fault`: no input when there is neither.
-    public static func find(_ path: FilePath) throws(Fault) -> Checkpoint {
+    public static func find(
+        _ path: FilePath, fellBack: (RunDirectory.Valid) -> Void = { _ in }
+    ) throws(Fault) -> Checkpoint {
+        let found = try whileStanding(path, isSettled: { $0.valid?.skipped.isEmpty ?? true }) { () throws(Fault) in
+            try findOnce(path)
+        }
+        if let valid = found.valid, !valid.skipped.isEmpty { fellBack(valid) }
+        return found.checkpoint
+    }
+
+    /// Opens and reads with `body` what stands at `path`, again when it failed and a run that is under way had put another checkpoint
+    /// there meanwhile.
+    /// - Parameters:
+    ///   - path: a checkpoint, a link to one, or a run.
+    ///   - isSettled: whether a result is none that such a change explains.
+    public static func whileStanding<Result, Failure: Error>(
+        _ path: FilePath, isSettled: (Result) -> Bool = { _ in true }, _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        // Somebody may save as fast as we look.
+        for _ in 0..<100 {
+            let before = Standing(path)
+            do throws(Failure) {
+                let result = try body()
+                if isSettled(result) || Standing(path) == before { return result }
+            } catch {
+                if Standing(path) == before { throw error }
+            }
+        }
+        return try body()
+    }
+
+    /// What `path` stands for at one moment.
+    private struct Standing: Equatable {
+        private let target: String?
+        private let device: UInt64?
+        private let node: UInt64?
+
+        init(_ path: FilePath) {
+            let path = RunDirectory.isRun(path) ? path.appending(RunDirectory.Link.latest.rawValue) : path
+            target = FileSystem.linkTarget(path)
+            let identity = FileSystem.identity(of: path)
+            (device, node) = (identity?.device, identity?.node)
+        }
+    }
+
+    /// - Returns: and, of a run, how it was found.
+    private static func findOnce(
+        _ path: FilePath
+    ) throws(Fault) -> (checkpoint: Checkpoint, valid: RunDirectory.Valid?) {
         // A run that was killed between its first checkpoint and the link to it has no `latest` yet; `--resume` goes on
         // all the same, and so must the command that asks for the cursor.
         if path.lastComponent?.string == RunDirectory.Link.latest.rawValue,
             FileSystem.kind(of: path, followingLinks: false) == nil, RunDirectory.isRun(path.parent)
         {
-            return try find(path.parent)
+            return try findOnce(path.parent)
         }
-        guard RunDirectory.isRun(path) else { return try Checkpoint(path) }
+        guard RunDirectory.isRun(path) else { return (try Checkpoint(path), nil) }
         guard let valid = try RunDirectory(path, access: .read).latestValid(deep: false) else {
             throw Fault(.noInput, "\(quoted(path.string)) has no checkpoint yet")
         }
-        return valid.checkpoint
+        return (valid.checkpoint, valid)
     }
 }
 

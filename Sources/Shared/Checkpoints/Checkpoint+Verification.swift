@@ -129,28 +129,58 @@ extension Checkpoint {
 }
 
 extension RunDirectory {
-    /// Everything that is wrong with the run's checkpoints and links.
+    /// What `body` says of a step's checkpoint; nil when that is gone, or another one is in its place, by the time that `body` has
+    /// returned: a run that is under way removes and replaces its checkpoints, and half of one is no damage.
+    public func inspect<Result>(
+        _ step: Int, _ body: (_ checkpoint: FilePath) throws -> Result
+    ) rethrows -> Result? {
+        let place = path(of: step)
+        guard let before = FileSystem.identity(of: place) else { return nil }
+        let result = try body(place)
+        guard let after = FileSystem.identity(of: place), after.isSameFile(as: before) else { return nil }
+        return result
+    }
+
+    /// Everything that is wrong with a step's checkpoint; nil when it went away meanwhile, as in `inspect`.
+    /// - Parameter deep: recomputes every digest.
+    public func verify(step: Int, deep: Bool = true) -> [Finding]? {
+        inspect(step) { place in
+            if FileSystem.kind(of: place.appending(Manifest.fileName)) == nil {
+                return [Finding(file: Manifest.fileName, Checkpoint.missingManifest(place))]
+            }
+            return Checkpoint.verify(place, deep: deep)
+        }
+    }
+
+    /// Everything that is wrong with the run's checkpoints and links. A run that is under way may be asked.
     /// - Parameter deep: recomputes every digest.
     public func verify(deep: Bool = true) throws(Fault) -> [Finding] {
         var findings: [Finding] = []
         for step in try steps() {
-            let place = path(of: step.step)
-            if FileSystem.kind(of: place.appending(Manifest.fileName)) == nil {
-                findings.append(Finding(file: Manifest.fileName, Checkpoint.missingManifest(place)))
-            } else {
-                findings += Checkpoint.verify(place, deep: deep)
-            }
+            findings += verify(step: step.step, deep: deep) ?? []
         }
-        for link in Link.allCases {
-            let place = path.appending(link.rawValue)
-            if FileSystem.kind(of: place, followingLinks: false) != nil, FileSystem.kind(of: place) == nil {
-                let target = FileSystem.linkTarget(place) ?? "?"
-                findings.append(
-                    Finding(
-                        file: nil,
-                        .badData(place.string, "the link dangles: \(quoted(target)) is not there")))
+        return findings + Link.allCases.compactMap(finding)
+    }
+
+    /// What is wrong with a link: it leads to no checkpoint of this run.
+    private func finding(_ link: Link) -> Finding? {
+        let place = path.appending(link.rawValue)
+        while FileSystem.kind(of: place, followingLinks: false) != nil {
+            let target = FileSystem.linkTarget(place)
+            if let target, let step = RunDirectory.step(of: target), FileSystem.kind(of: path(of: step)) == .directory {
+                return nil
             }
+            // A writer may have moved the link and removed what it pointed at.
+            if FileSystem.linkTarget(place) != target { continue }
+            let expected = "expected a link to a checkpoint of the run"
+            guard let target else {
+                return Finding(file: nil, .badData(place.string, "is no symbolic link, \(expected)"))
+            }
+            let trouble =
+                FileSystem.kind(of: place) == nil
+                ? "the link dangles: \(quoted(target)) is not there" : "leads to \(quoted(target)), \(expected)"
+            return Finding(file: nil, .badData(place.string, trouble))
         }
-        return findings
+        return nil
     }
 }

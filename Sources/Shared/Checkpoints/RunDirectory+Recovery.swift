@@ -26,6 +26,8 @@ extension RunDirectory {
         public let checkpoint: Checkpoint
         public let step: Int
         public let skipped: [Skipped]
+        /// Whether `last-good` points at it.
+        public let isLastGood: Bool
     }
 
     /// The checkpoint that `latest` points at, or, when that one is broken or the link is, the one that `last-good` points
@@ -51,7 +53,10 @@ extension RunDirectory {
             skipped.append(
                 Skipped(
                     name: Link.latest.rawValue,
-                    reason: target.map { "points at \(quoted($0)), which is not there" } ?? "is no symbolic link"))
+                    reason: target.map {
+                        let trouble = RunDirectory.step(of: $0) == nil ? "no checkpoint of the run" : "not there"
+                        return "points at \(quoted($0)), which is \(trouble)"
+                    } ?? "is no symbolic link"))
         }
         for step in candidates {
             let path = path(of: step)
@@ -62,7 +67,9 @@ extension RunDirectory {
                 if deep, let finding = Checkpoint.verify(path).first {
                     throw Fault(.badData, finding.message)
                 }
-                return Valid(checkpoint: try Checkpoint(path), step: step, skipped: skipped)
+                return Valid(
+                    checkpoint: try Checkpoint(path), step: step, skipped: skipped,
+                    isLastGood: self.step(of: .lastGood) == step)
             } catch {
                 skipped.append(Skipped(name: RunDirectory.name(of: step), reason: error.message, at: path))
             }

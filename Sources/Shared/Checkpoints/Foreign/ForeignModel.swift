@@ -40,16 +40,25 @@ public struct ForeignModel: Sendable {
     }
 
     /// Opens the model at `path`: a checkpoint, a run (for its latest), or a file of a foreign format.
-    /// - Parameter configuration: a config.json to use in place of the model's own.
+    /// - Parameters:
+    ///   - configuration: a config.json to use in place of the model's own.
+    ///   - fellBack: called when a run stands for another checkpoint than its latest, with what was passed over.
     /// - Throws: `Fault`: no input, or bad data as `'FILE' at byte N: reason`.
-    public init(_ path: FilePath, configuration: FilePath? = nil) throws(Fault) {
+    public init(
+        _ path: FilePath, configuration: FilePath? = nil, fellBack: (RunDirectory.Valid) -> Void = { _ in }
+    ) throws(Fault) {
         var given: JSON?
         if let configuration {
             given = try JSON(
                 parsing: try InputFile(configuration).readAll(limit: Checkpoint.maximumTextSize),
                 name: configuration.string)
         }
-        self = try ForeignFormat.detect(path).type.read(path, configuration: given)
+        let format = try ForeignFormat.detect(path)
+        if format == .huggingFace && FileSystem.kind(of: path) != .file {
+            self = try HuggingFaceFormat.read(Checkpoint.find(path, fellBack: fellBack), given)
+        } else {
+            self = try format.type.read(path, configuration: given)
+        }
     }
 
     public var elementCount: Int { tensors.reduce(0) { $0 + $1.elementCount } }

@@ -7,7 +7,11 @@ internal import SystemPackage
 enum HuggingFaceFormat: ForeignModelFormat {
     static func read(_ path: FilePath, configuration: JSON?) throws(Fault) -> ForeignModel {
         if FileSystem.kind(of: path) == .file { return try readFile(path, configuration) }
-        let checkpoint = try Checkpoint.find(path)
+        return try read(Checkpoint.find(path), configuration)
+    }
+
+    /// A checkpoint directory's model.
+    static func read(_ checkpoint: Checkpoint, _ configuration: JSON?) throws(Fault) -> ForeignModel {
         let names = try checkpoint.fileNames()
         var configuration = configuration
         if configuration == nil, names.contains(Checkpoint.configurationName) {
