@@ -39,27 +39,29 @@ struct Average: ParsableCommand {
     var checkpoints: [String]
 
     func run() throws {
+        Interruption.install(abandonsWrites: true)
+        let place = try typedPath(output)
         let paths = try self.paths()
         let averaging = try self.averaging(paths.count)
         var options = ConversionOptions()
         options.target = dtype
         options.shardSize = try ConversionOptions.byteCount(shardSize)
         var models: [ForeignModel] = []
-        for path in paths { models.append(try ForeignModel(path)) }
+        for path in paths { models.append(try ForeignModel.named(path.string)) }
         let average = try ForeignModel.average(models, averaging, target: dtype)
-        note(try average.write(to: FilePath(output), as: .huggingFace, options: options))
+        note(try average.write(to: place, as: .huggingFace, options: options))
     }
 
     private func paths() throws -> [FilePath] {
         guard let last else {
             if checkpoints.isEmpty { throw ValidationError("expected checkpoints") }
-            return checkpoints.map { FilePath($0) }
+            return try checkpoints.map { try typedPath($0) }
         }
         if last < 1 { throw Fault(.usage, "--last is \(last), expected 1 or more") }
-        guard checkpoints.count == 1, RunDirectory.isRun(FilePath(checkpoints[0])) else {
+        guard checkpoints.count == 1, try RunDirectory.isRun(typedPath(checkpoints[0])) else {
             throw Fault(.usage, "--last expects one run")
         }
-        let run = try RunDirectory(FilePath(checkpoints[0]), access: .read)
+        let run = try RunDirectory(typedPath(checkpoints[0]), access: .read)
         let steps = try run.steps().suffix(last)
         if steps.count < last {
             throw Fault(.noInput, "\(quoted(checkpoints[0])) has \(steps.count) checkpoints, expected \(last)")

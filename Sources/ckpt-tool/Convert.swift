@@ -47,15 +47,16 @@ struct Convert: ParsableCommand {
     var output: String
 
     func run() throws {
-        let path = FilePath(output)
+        Interruption.install(abandonsWrites: true)
+        let path = try typedPath(output)
         let format = try to ?? ForeignFormat(writing: path)
         var options = ConversionOptions()
         options.target = dtype
         options.shardSize = try ConversionOptions.byteCount(shardSize)
         options.replaces = force
-        var model = try ForeignModel(FilePath(input), configuration: config.map { FilePath($0) })
+        var model = try ForeignModel.named(input, configuration: config)
         try model.requirePlain()
-        if let tokenizer { try model.add(tokenizer: FilePath(tokenizer)) }
+        if let tokenizer { try model.add(tokenizer: typedPath(tokenizer)) }
         // What describes its tensors by numbers must not lie about them.
         if [format, model.format].contains(where: { $0 == .gguf || $0 == .llmC }) { try model.requireShapes() }
         note(try model.write(to: path, as: format, options: options))

@@ -46,13 +46,13 @@ struct Diff: ParsableCommand {
     }
 
     func run() throws {
-        let first = try ForeignModel(FilePath(a))
-        let second = try ForeignModel(FilePath(b))
+        let first = try ForeignModel.named(a)
+        let second = try ForeignModel.named(b)
         let output = BufferedSink(FileSink.standardOutput)
         if !quiet { try output.write("status\tmax_abs\tmax_rel\trelative_l2\ttensor\n") }
         var isEqual = try compare(first.tensors, second.tensors, to: output)
         if optimizer {
-            let (left, right) = (try Checkpoint.find(FilePath(a)), try Checkpoint.find(FilePath(b)))
+            let (left, right) = (try Checkpoint.find(typedPath(a)), try Checkpoint.find(typedPath(b)))
             isEqual =
                 try compare(left.requireOptimizer().tensors, right.requireOptimizer().tensors, to: output) && isEqual
         }

@@ -84,18 +84,20 @@ struct Expand: ParsableCommand {
     var policies: [String] = []
 
     func run() throws {
+        Interruption.install(abandonsWrites: true)
         guard (output == nil) != (runDirectory == nil) else {
             throw Fault(.usage, "expected either --output (a checkpoint) or --run (a run to resume)")
         }
-        var expansion = try CheckpointExpansion(Checkpoint.find(FilePath(checkpoint)), try parsed())
+        let path = try typedPath(output ?? runDirectory ?? "")
+        var expansion = try CheckpointExpansion(Checkpoint.named(checkpoint), try parsed())
         expansion.dropsPlanned = dropPlanned
         var records: [ExpansionRecord] = []
-        if let output {
-            let writer = try CheckpointWriter(FilePath(output))
+        if output != nil {
+            let writer = try CheckpointWriter(path)
             records = try expansion.write(writer)
             try writer.commit()
-        } else if let runDirectory {
-            records = try begin(runDirectory, expansion)
+        } else {
+            records = try begin(path, expansion)
         }
         let model = expansion.configuration
         if model.family == .llama, model.hiddenSize % model.heads != 0 {
@@ -110,16 +112,16 @@ struct Expand: ParsableCommand {
     }
 
     /// The checkpoint as the first of a new run.
-    private func begin(_ path: String, _ expansion: CheckpointExpansion) throws -> [ExpansionRecord] {
+    private func begin(_ path: FilePath, _ expansion: CheckpointExpansion) throws -> [ExpansionRecord] {
         guard expansion.origin.optimizer != nil else {
             throw Fault(
                 .usage, "\(quoted(checkpoint)) has no optimizer state, so a run cannot go on from it",
                 hint: "--output DIR, then train-step --run RUN --from DIR")
         }
         try expansion.requirePlanned()
-        let directory = try RunDirectory(FilePath(path), access: .write)
+        let directory = try RunDirectory(path, access: .write)
         guard try directory.steps().isEmpty else {
-            throw Fault(.usage, "\(quoted(path)) has a run already", hint: "choose another directory")
+            throw Fault(.usage, "\(quoted(path.string)) has a run already", hint: "choose another directory")
         }
         let (records, leftBehind) = try expansion.begin(directory)
         note(leftBehind)

@@ -24,7 +24,9 @@ struct Get: ParsableCommand {
     var key: String
 
     func run() throws {
-        let documents = try self.documents(OpenedModel(FilePath(checkpoint)))
+        let documents = try Checkpoint.whileStanding(typedPath(checkpoint)) {
+            try self.documents(OpenedModel(checkpoint))
+        }
         for (name, document) in documents {
             let rest = key.hasPrefix(name + ".") ? String(key.dropFirst(name.count + 1)) : nil
             if let value = document.value(at: key) ?? rest.flatMap({ document.value(at: $0) }) {

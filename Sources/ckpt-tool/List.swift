@@ -24,13 +24,13 @@ struct List: ParsableCommand {
 
     func run() throws {
         let output = BufferedSink(FileSink.standardOutput)
-        if RunDirectory.isRun(FilePath(path)) && !optimizer {
+        if try RunDirectory.isRun(typedPath(path)) && !optimizer {
             try listRun(to: output)
         } else {
             let tensors =
                 optimizer
-                ? try Checkpoint.find(FilePath(path)).requireOptimizer().tensors
-                : try OpenedModel(FilePath(path)).tensors
+                ? try Checkpoint.named(path).requireOptimizer().tensors
+                : try OpenedModel(path).tensors
             for tensor in tensors {
                 let shape = JSON.array(tensor.shape.map { .integer($0) }).compact
                 try output.write("\(printable(tensor.name))\t\(tensor.encoding)\t\(shape)\n")
@@ -40,10 +40,12 @@ struct List: ParsableCommand {
     }
 
     private func listRun(to output: BufferedSink) throws {
-        let run = try RunDirectory(FilePath(path), access: .read)
+        let run = try RunDirectory(typedPath(path), access: .read)
         for step in try run.steps() {
             let links = RunDirectory.Link.allCases.filter { run.step(of: $0) == step.step }.map(\.rawValue)
-            let finding = Checkpoint.verify(run.path(of: step.step), deep: false).first?.message ?? "ok"
+            // A run that is under way may have removed it since it was listed.
+            guard let findings = run.verify(step: step.step, deep: false) else { continue }
+            let finding = findings.first?.message ?? "ok"
             let named = links.isEmpty ? "-" : links.joined(separator: ",")
             try output.write("\(step.name)\t\(step.step)\t\(named)\t\(finding)\n")
         }

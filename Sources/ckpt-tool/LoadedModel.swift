@@ -25,7 +25,7 @@ struct LoadedModel {
     }
 
     private init(_ path: String, rows: Int = 1, threads: Int, length: (ModelConfiguration) -> Int) throws {
-        checkpoint = try Checkpoint.find(FilePath(path))
+        checkpoint = try Checkpoint.named(path)
         let name = checkpoint.path.appending(Checkpoint.configurationName).string
         let configuration = try ModelConfiguration(json: checkpoint.configuration(), name: name)
         let length = length(configuration)

@@ -27,8 +27,10 @@ struct MergeLora: ParsableCommand {
     var checkpoint: String
 
     func run() throws {
-        let merge = try AdapterMerge(Checkpoint.find(FilePath(checkpoint)))
-        let writer = try CheckpointWriter(FilePath(output))
+        Interruption.install(abandonsWrites: true)
+        let path = try typedPath(output)
+        let merge = try AdapterMerge(Checkpoint.named(checkpoint))
+        let writer = try CheckpointWriter(path)
         let report = try merge.write(writer)
         try writer.commit()
         try FileSink.standardOutput.write("\(report.matrices)\t\(report.relative)\n")

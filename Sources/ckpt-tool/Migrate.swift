@@ -27,8 +27,9 @@ struct Migrate: ParsableCommand {
     }
 
     func run() throws {
+        Interruption.install(abandonsWrites: true)
         var isWhole = true
-        for path in paths.map({ FilePath($0) }) {
+        for path in try paths.map({ try typedPath($0) }) {
             if RunDirectory.isRun(path) {
                 let run = try RunDirectory(path, access: .write)
                 for step in try run.steps() {

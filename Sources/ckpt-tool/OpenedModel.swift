@@ -10,10 +10,10 @@ enum OpenedModel {
     case file(ForeignModel)
 
     /// - Throws: `Fault`: no input, or bad data as `'FILE' at byte N: reason`.
-    init(_ path: FilePath) throws(Fault) {
+    init(_ name: String) throws(Fault) {
         self =
-            FileSystem.kind(of: path) == .file
-            ? .file(try ForeignModel(path)) : .checkpoint(try Checkpoint.find(path))
+            FileSystem.kind(of: try typedPath(name)) == .file
+            ? .file(try ForeignModel.named(name)) : .checkpoint(try Checkpoint.named(name))
     }
 
     var path: FilePath {

@@ -16,7 +16,7 @@ struct Prune: ParsableCommand {
             With --output a copy for publishing, without the optimizer's state and the moving average; nothing is removed from the original. \
             With --keep-last the checkpoints of a run that no rule keeps are removed: the newest n stay, steps that \
             are multiples of --keep-every do, whatever latest, best and last-good point at does, and the newest valid \
-            one when no other is valid. Prints what is gone and its bytes, tab-separated, a line each.
+            one when no other is valid: the digests of what stays are recomputed first. Prints what is gone and its bytes, tab-separated, a line each.
             """)
 
     @Option(help: ArgumentHelp("The directory of the copy.", valueName: "dir"))
@@ -51,7 +51,9 @@ struct Prune: ParsableCommand {
     func run() throws {
         let gone: [(name: String, bytes: Int)]
         if let output {
-            gone = try publish(Checkpoint.find(FilePath(path)), to: FilePath(output))
+            Interruption.install(abandonsWrites: true)
+            let place = try typedPath(output)
+            gone = try publish(Checkpoint.named(path), to: place)
         } else {
             gone = try removeSteps(keeping: keepLast ?? 1)
         }
@@ -100,17 +102,36 @@ struct Prune: ParsableCommand {
     // MARK: a run
 
     private func removeSteps(keeping count: Int) throws -> [(name: String, bytes: Int)] {
-        guard RunDirectory.isRun(FilePath(path)) else {
+        guard try RunDirectory.isRun(typedPath(path)) else {
             throw Fault(.noInput, "\(quoted(path)) is no run: --keep-last expects one")
         }
-        let run = try RunDirectory(FilePath(path), access: dryRun ? .read : .write)
+        let run = try RunDirectory(typedPath(path), access: dryRun ? .read : .write)
         var gone: [(String, Int)] = []
-        for step in try run.superfluous(last: count, every: keepEvery ?? 0) {
+        for step in try superfluous(in: run, keeping: count) {
             let place = run.path(of: step)
             let bytes = try FileSystem.list(place).reduce(0) { $0 + (FileSystem.size(of: place.appending($1)) ?? 0) }
             if !dryRun { try run.remove(step) }
             gone.append((RunDirectory.name(of: step), bytes))
         }
         return gone
+    }
+
+    /// What no rule keeps. What stays is read and held against its digests before anything goes: a checkpoint that is damaged in
+    /// the midst of a tensor opens like a sound one, and must not be what all others are given up for.
+    private func superfluous(in run: RunDirectory, keeping count: Int) throws -> [Int] {
+        var (hasValid, isAsked) = (false, false)
+        let steps = try run.superfluous(last: count, every: keepEvery ?? 0) { step in
+            isAsked = true
+            guard let finding = run.verify(step: step)?.first else {
+                hasValid = true
+                return true
+            }
+            StandardError.writeLine("ckpt-tool: \(quoted(RunDirectory.name(of: step))) is damaged: \(finding.message)")
+            return false
+        }
+        if isAsked && !hasValid {
+            throw Fault(.badData, "\(quoted(path)) has no valid checkpoint: nothing is removed")
+        }
+        return steps
     }
 }

@@ -31,12 +31,12 @@ struct Show: ParsableCommand {
     func run() throws {
         if let depth, depth < 0 || !tree { throw Fault(.usage, "--depth is \(depth), expected 0 or more, with --tree") }
         if tree {
-            let model = try ForeignModel(FilePath(checkpoint))
+            let model = try ForeignModel.named(checkpoint)
             let root = Tree(model.path.string, model.tensors)
             let text = json ? root.json(depth: depth ?? 64).compact + "\n" : root.text(depth: depth ?? 64)
             return try FileSink.standardOutput.write(text)
         }
-        let report = try Report(OpenedModel(FilePath(checkpoint)))
+        let report = try Checkpoint.whileStanding(typedPath(checkpoint)) { try Report(OpenedModel(checkpoint)) }
         try FileSink.standardOutput.write(json ? report.json.compact + "\n" : report.text)
     }
 }

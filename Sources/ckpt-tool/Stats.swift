@@ -35,8 +35,8 @@ struct Stats: ParsableCommand {
         if !(1...4096).contains(bins) { throw Fault(.usage, "--bins is \(bins), expected 1 to 4096") }
         let tensors =
             optimizer
-            ? try Checkpoint.find(FilePath(checkpoint)).requireOptimizer().tensors
-            : try ForeignModel(FilePath(checkpoint)).tensors
+            ? try Checkpoint.named(checkpoint).requireOptimizer().tensors
+            : try ForeignModel.named(checkpoint).tensors
         let output = BufferedSink(FileSink.standardOutput)
         var rows = [
             ["tensor", "type", "shape", "norm", "mean", "std", "min", "max", "zeros", "non-finite", "histogram"]

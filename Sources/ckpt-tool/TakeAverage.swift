@@ -25,13 +25,15 @@ struct TakeAverage: ParsableCommand {
     var output: String
 
     func run() throws {
-        let checkpoint = try Checkpoint.find(FilePath(checkpoint))
+        Interruption.install(abandonsWrites: true)
+        let path = try typedPath(output)
+        let checkpoint = try Checkpoint.named(checkpoint)
         guard let average = checkpoint.average else {
             throw Fault(
                 .noInput, "\(quoted(checkpoint.path.string)) has no '\(Checkpoint.averageName)'",
                 hint: "train-step --ema DECAY keeps one")
         }
-        let writer = try CheckpointWriter(FilePath(output))
+        let writer = try CheckpointWriter(path)
         try writer.write(checkpoint.read(Checkpoint.configurationName), to: Checkpoint.configurationName)
         try writer.write(
             average.entries.map { entry in
