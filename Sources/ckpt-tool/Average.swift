@@ -4,6 +4,7 @@ import ArgumentParser
 import Bytes
 import Checkpoints
 import CommandLine
+import Models
 import SystemPackage
 
 struct Average: ParsableCommand {
@@ -48,8 +49,18 @@ struct Average: ParsableCommand {
         options.shardSize = try ConversionOptions.byteCount(shardSize)
         var models: [ForeignModel] = []
         for path in paths { models.append(try ForeignModel.named(path.string)) }
-        let average = try ForeignModel.average(models, averaging, target: dtype)
+        let average = try ForeignModel.average(
+            models, averaging, target: dtype, comparing: computed(models))
         note(try average.write(to: place, as: .huggingFace, options: options))
+    }
+
+    /// What of each configuration is computed, defaults filled in, so that a key that one program writes and another leaves
+    /// out makes no difference; nil when one is of no model that this program knows.
+    private func computed(_ models: [ForeignModel]) -> [JSON]? {
+        let found = models.compactMap { model in
+            model.configuration.flatMap { try? ModelConfiguration(json: $0, name: model.path.string).json }
+        }
+        return found.count == models.count ? found : nil
     }
 
     private func paths() throws -> [FilePath] {

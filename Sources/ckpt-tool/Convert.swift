@@ -28,8 +28,8 @@ struct Convert: ParsableCommand {
     @Option(help: ArgumentHelp("Type of the numbers: f32, bf16, f16, q8_0 (gguf).", valueName: "type"))
     var dtype: ConversionOptions.Target?
 
-    @Option(help: ArgumentHelp("Bytes of tensors a safetensors file holds at most.", valueName: "size"))
-    var shardSize = "5GB"
+    @Option(help: ArgumentHelp("Bytes of tensors a safetensors file holds at most (default: 5GB).", valueName: "size"))
+    var shardSize: String?
 
     @Option(help: ArgumentHelp("A config.json to use in place of the model's own.", valueName: "file"))
     var config: String?
@@ -52,7 +52,12 @@ struct Convert: ParsableCommand {
         let format = try to ?? ForeignFormat(writing: path)
         var options = ConversionOptions()
         options.target = dtype
-        options.shardSize = try ConversionOptions.byteCount(shardSize)
+        if let shardSize {
+            guard format.hasParts else {
+                throw Fault(.usage, "--shard-size is for safetensors: \(format.rawValue) is one file")
+            }
+            options.shardSize = try ConversionOptions.byteCount(shardSize)
+        }
         options.replaces = force
         var model = try ForeignModel.named(input, configuration: config)
         try model.requirePlain()
@@ -70,10 +75,13 @@ func note(_ notes: [String]) {
 
 extension ForeignModel {
     /// Puts a tokenizer.json in the place of the model's own.
-    mutating func add(tokenizer path: FilePath) throws {
+    mutating func add(tokenizer path: FilePath) throws(Fault) {
         let content = try InputFile(path).readAll(limit: 256 << 20)
+        guard try JSON(parsing: content, name: path.string)["model"]?.objectValue != nil else {
+            throw .badData(path.string, "expected a tokenizer.json, found no object 'model' in it")
+        }
         sideFiles.removeAll { $0.name == "tokenizer.json" }
-        sideFiles.append(SideFile(name: "tokenizer.json") { () throws(Fault) in content })
+        sideFiles.append(SideFile(name: "tokenizer.json", origin: path) { () throws(Fault) in content })
     }
 
     /// Refuses a model with low-rank adapters: no other program would know of them, and each would read another model.

@@ -13,7 +13,8 @@ enum DeepCheck {
     static func checkpoint(_ path: FilePath, except known: [String] = []) -> [String] {
         do throws(Fault) {
             let checkpoint = try Checkpoint(path)
-            var findings = shapes(try ForeignModel(checkpoint.path), isOurs: !checkpoint.isForeign)
+            let model = try ForeignModel(checkpoint.path)
+            var findings = shapes(model, isOurs: !checkpoint.isForeign) + head(model, except: known)
             findings += state(of: checkpoint).filter { !known.contains($0) }
             for tensor in checkpoint.model.tensors { findings += values(tensor, except: known) }
             // The average has the model's names, the optimizer's have a prefix.
@@ -42,6 +43,7 @@ enum DeepCheck {
             let model = try ForeignModel(path)
             var findings = deep ? shapes(model, isOurs: false) : []
             if quick { return findings }
+            if deep { findings += head(model, except: []) }
             for tensor in model.tensors {
                 if deep {
                     findings += values(tensor, except: [])
@@ -63,6 +65,14 @@ enum DeepCheck {
             note(["\(error.message): its shapes are not checked"])
             return []
         }
+    }
+
+    /// A head of its own in a model that says it has none.
+    private static func head(_ model: ForeignModel, except known: [String]) -> [String] {
+        do throws(Fault) {
+            try model.requireTiedHead()
+            return []
+        } catch { return known.contains(error.message) ? [] : [error.message] }
     }
 
     /// `m.NAME` and the like, and NAME itself, have the shape of the model's NAME; an average has all of the model's.

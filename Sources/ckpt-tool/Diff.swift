@@ -48,6 +48,7 @@ struct Diff: ParsableCommand {
     func run() throws {
         let first = try ForeignModel.named(a)
         let second = try ForeignModel.named(b)
+        for model in [first, second] { try model.requireTiedHead() }
         let output = BufferedSink(FileSink.standardOutput)
         if !quiet { try output.write("status\tmax_abs\tmax_rel\trelative_l2\ttensor\n") }
         var isEqual = try compare(first.tensors, second.tensors, to: output)

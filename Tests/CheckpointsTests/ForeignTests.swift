@@ -32,7 +32,8 @@ import Testing
         for key in ["hidden_size", "head_dim", "rms_norm_eps", "rope_theta", "tie_word_embeddings", "vocab_size"] {
             #expect(configuration?[key]?.compact == expected?[key]?.compact, "\(key)")
         }
-        #expect(there.notes == [] && back.notes == [])
+        let missing = ["no tokenizer is written: the model has no tokenizer.json"]
+        #expect(there.notes == (format == .gguf ? missing : []) && back.notes == [])
     }
 
     @Test(arguments: [ForeignFormat.gguf, .npz, .llmC, .huggingFace])
@@ -150,7 +151,7 @@ import Testing
         try writeLlama(to: source)
         let (path, notes) = try convert(source, scratch, "m.gguf", .gguf, target: .q8_0)
         // Rows of eight are no blocks; those of the one matrix with rows of 32 are.
-        #expect(notes.count == 8 && notes.allSatisfy { $0.hasSuffix("are no multiple of 32: F16 instead of Q8_0") })
+        #expect(notes.filter { $0.hasSuffix("are no multiple of 32: F16 instead of Q8_0") }.count == 8)
         let model = try ForeignModel(path)
         let tensor = model["model.layers.0.mlp.down_proj.weight"]
         #expect(tensor?.encoding == .q8_0 && tensor?.byteCount == 8 * 34)

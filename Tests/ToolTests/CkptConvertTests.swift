@@ -68,7 +68,10 @@ import Training
             for name in ["m.gguf", "m.npz", "hf"] {
                 let made = try tool(directory, "convert", "run", name)
                 #expect(made.status == 0 && made.text == "")
-                #expect(made.errors == "ckpt-tool: note: the optimizer's state is left out\n")
+                let bare =
+                    name == "m.gguf"
+                    ? "ckpt-tool: note: no tokenizer is written: the model has no tokenizer.json\n" : ""
+                #expect(made.errors == "ckpt-tool: note: the optimizer's state is left out\n" + bare)
                 let same = try tool(directory, "diff", "run/latest", name)
                 #expect(same.status == 0, "\(same.text)")
                 let whole = try tool(directory, "verify", "--deep", name)
@@ -93,6 +96,15 @@ import Training
                 (["run", "hf", "--dtype", "q8_0"], 64, "safetensors has no type q8_0"),
                 (["run", "hf", "--shard-size", "5QB"], 64, "'5QB' is no size"),
                 (["run", "hf", "--dtype", "f8"], 64, ""),
+                (["run", "m.gguf", "--shard-size", "1MB"], 64, "--shard-size is for safetensors: gguf is one file"),
+                (["run", "m.pt"], 64, "'m.pt': files of PyTorch are not written"),
+                (["run", "m.PTH"], 64, "'m.PTH': files of PyTorch are not written"),
+                (["run", "m.ckpt"], 64, "'m.ckpt': files of PyTorch are not written"),
+                (["run", "hf", "--tokenizer", "/etc/passwd"], 65, "'/etc/passwd' at byte 0: "),
+                (
+                    ["run", "hf", "--tokenizer", "run/step-00000050/config.json"], 65,
+                    "'run/step-00000050/config.json': expected a tokenizer.json, found no object 'model' in it"
+                ),
                 (["run", "m.bin"], 65, "'run/step-00000050': llm.c's files hold GPT-2 only"),
                 (["nowhere", "m.gguf"], 66, "cannot open 'nowhere': no such file or directory"),
                 (
@@ -106,6 +118,68 @@ import Training
                 #expect(found.errors.hasPrefix("ckpt-tool: " + reason), "\(found.errors)")
             }
             #expect(try FileSystem.list(FilePath(directory)) == ["run"])
+        }
+    }
+
+    @Test func theCaseOfAnExtensionMakesNoDifference() throws {
+        try withRun { directory in
+            let starts: [(String, [UInt8])] = [("m.GGUF", Array("GGUF".utf8)), ("m.Npz", [0x50, 0x4b, 3, 4])]
+            for (name, start) in starts {
+                let made = try tool(directory, "convert", "run", name)
+                #expect(made.status == 0, "\(made.errors)")
+                #expect(try readFile(directory + "/" + name).starts(with: start))
+            }
+        }
+    }
+
+    @Test func whatIsWrongWithATokenizerIsSaidOfItsFile() throws {
+        try withRun { directory in
+            let text = #"{"model":{"type":"BPE","vocab":{"a":7},"merges":[]},"pre_tokenizer":{"type":"ByteLevel"}}"#
+            try writeFile(Array(text.utf8), to: directory + "/t.json")
+            let found = try tool(directory, "convert", "run", "m.gguf", "--tokenizer", "t.json")
+            #expect(found.status == 65)
+            #expect(found.errors == "ckpt-tool: 't.json': token 'a' has id 7, the model has 3 ids\n", "\(found.errors)")
+        }
+    }
+
+    /// What formats leave out of a configuration, or write at length, is no difference.
+    @Test(arguments: ["gguf", "npz", "hf"])
+    func averagesItsOwnConversions(_ format: String) throws {
+        try withRun { directory in
+            let path = "m." + format
+            #expect(try tool(directory, "convert", "run/best", path).status == 0)
+            let made = try tool(directory, "average", "--output", "soup", "run/latest", path)
+            #expect(made.status == 0, "\(made.errors)")
+            let back = try tool(directory, "average", "--output", "back", path, "run/latest")
+            #expect(back.status == 0, "\(back.errors)")
+            #expect(try tool(directory, "diff", "-q", "soup", "back").status == 0)
+        }
+    }
+
+    /// A head that a tied model has besides its embedding is nothing to pass over.
+    @Test func aHeadThatContradictsTheConfigurationIsFound() throws {
+        try withRun { directory in
+            let old = try Checkpoint(FilePath(directory + "/run/latest"))
+            let writer = try CheckpointWriter(FilePath(directory + "/two"))
+            try writer.write(old.configuration(), to: Checkpoint.configurationName)
+            let head = TensorSource(name: "lm_head.weight", shape: [3, 4], values: [Float](repeating: 7, count: 12))
+            try writer.write(
+                old.model.entries.map {
+                    TensorSource(name: $0.name, shape: $0.shape, values: [Float](repeating: 1, count: $0.elementCount))
+                } + [head], to: Checkpoint.modelName)
+            try writer.commit()
+            let reason = "tensor 'lm_head.weight' differs from 'model.embed_tokens.weight'"
+            for (arguments, status) in [
+                (["convert", "two", "m.gguf"], Int32(65)), (["verify", "--deep", "two"], 1),
+                (["diff", "two", "run/latest"], 65), (["average", "--output", "x", "two", "two"], 65),
+                (["logits", "two", "--ids", "1"], 65),
+                (["expand", "two", "--output", "y", "--layers", "2"], 65),
+            ] {
+                let found = try runTool("ckpt-tool", arguments, directory: directory)
+                #expect(found.status == status && found.errors.contains(reason), "\(arguments): \(found.errors)")
+            }
+            // It is a matter of reading every value.
+            #expect(try tool(directory, "list", "two").status == 0)
         }
     }
 

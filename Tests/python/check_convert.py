@@ -30,6 +30,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import (
     AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen3Config,
 )
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.utils import logging
 
 logging.disable_progress_bar()
@@ -437,6 +438,134 @@ def tokenizers(work, source):
     print("tokenizers: gpt-2, qwen2, llama-bpe, and one that has no name")
 
 
+LONG = {**ROPE, "hidden_size": 128, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "tie_word_embeddings": True}
+
+
+def llama3(factor, original, theta=5e5, **options):
+    scaling = dict(rope_type="llama3", factor=factor, low_freq_factor=1.0, high_freq_factor=4.0,
+                   original_max_position_embeddings=original)
+    return LlamaConfig(**{**LONG, **options}, rope_theta=theta, rope_scaling=scaling)
+
+
+SCALED = {
+    "linear": LlamaConfig(**LONG, rope_scaling=dict(rope_type="linear", factor=4.0)),
+    "yarn": Qwen2Config(**LONG, rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16)),
+    "yarn-attention": Qwen3Config(**LONG, rope_theta=1e6, rope_scaling=dict(
+        rope_type="yarn", factor=2.0, original_max_position_embeddings=32, beta_fast=24.0, beta_slow=2.0, attention_factor=1.3)),
+    # Llama 3.1's and 3.2's, then what lengths and widths do to the factors.
+    "llama3.1": llama3(8.0, 8192, head_dim=128), "llama3.2": llama3(32.0, 8192),
+    "llama3-short": llama3(4.0, 20), "llama3-80": llama3(8.0, 3000, head_dim=80), "llama3-8": llama3(2.5, 64, theta=1e4, head_dim=8),
+    "llama3-unreached": llama3(8.0, 1 << 20, theta=1e6),
+}
+
+
+def rope_scaling(directory):
+    with open(f"{directory}/config.json") as file:
+        config = json.load(file)
+    found = dict(config.get("rope_scaling") or config["rope_parameters"])
+    found.pop("rope_theta", None)
+    return found
+
+
+def scalings(work):
+    """Scalings of the rotation, through GGUF and back, and as llama.cpp's converter writes them."""
+    for name, config in SCALED.items():
+        source, path, back = f"{work}/scaled-{name}", f"{work}/scaled-{name}.gguf", f"{work}/scaled-{name}-back"
+        make(config, source)
+        tool("convert", source, path)
+        tool("convert", path, back)
+        expected = logits(source)
+        plain = logits(source, config=type(config)(**{**config.to_dict(), "rope_scaling": None, "rope_parameters": {
+            "rope_type": "default", "rope_theta": config.rope_parameters["rope_theta"]}}))
+        difference = (logits(back) - expected).abs().max().item()
+        check(difference <= 2e-6 * expected.abs().max().item(), f"{name}: logits after the way there and back differ by {difference}")
+        if name not in ("llama3.1", "llama3.2", "llama3-80", "llama3-unreached"):  # those change nothing in 48 positions
+            check((plain - expected).abs().max() > 1e-3, f"{name}: the scaling does nothing here")
+        wanted, found = rope_scaling(source), rope_scaling(back)
+        for key, value in wanted.items():
+            check(found.get(key) == value, f"{name}: '{key}' is {found.get(key)}, expected {value}")
+        if not name.startswith("llama3"):
+            continue
+        tensor = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}["rope_freqs.weight"]
+        base = config.rope_parameters["rope_theta"] ** -(torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim)
+        theirs = (base / ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")[0].double()).numpy()
+        check(tensor.tensor_type == gguf.GGMLQuantizationType.F32 and numpy.abs(tensor.data / theirs - 1).max() < 4e-6,
+              f"{name}: rope_freqs.weight {tensor.data} is not transformers' {theirs}")
+    # The same factors as a converter gets them that computes in float32, in a file of the gguf package's.
+    for name in ("llama3.1", "llama3.2", "llama3-short", "llama3-80"):
+        config, path = SCALED[name], f"{work}/their-{name}.gguf"
+        scaling = config.rope_parameters
+        one = numpy.float32(1)
+        exponents = numpy.arange(0, config.head_dim, 2, dtype=numpy.float32) / numpy.float32(config.head_dim)
+        turns = numpy.float32(scaling["original_max_position_embeddings"]) * (
+            one / numpy.float32(scaling["rope_theta"]) ** exponents) / numpy.float32(2 * numpy.pi)
+        share = numpy.clip((turns - one) / numpy.float32(3), 0, 1).astype(numpy.float32)
+        factors = (one / ((one - share) / numpy.float32(scaling["factor"]) + share)).astype(numpy.float32)
+        copy_gguf(f"{work}/scaled-{name}.gguf", path, tensors={"rope_freqs.weight": factors})
+        tool("convert", path, f"{work}/their-{name}")
+        found = rope_scaling(f"{work}/their-{name}")
+        for key, value in rope_scaling(f"{work}/scaled-{name}").items():
+            check(found[key] == value, f"{path}: '{key}' is {found[key]}, expected {value}")
+    copy_gguf(f"{work}/scaled-llama3.2.gguf", f"{work}/odd.gguf", tensors={"rope_freqs.weight": numpy.linspace(1, 8, 32, dtype=numpy.float32)})
+    check("'rope_freqs.weight'" in tool("convert", f"{work}/odd.gguf", f"{work}/odd", status=65).stderr, "factors of no formula")
+    # A model with a head of its own that calls itself tied: transformers keeps both.
+    head = f"{work}/own-head"
+    make(SCALED["llama3.2"], head)
+    stored = tensors(head)
+    save_file({**stored, "lm_head.weight": stored["model.embed_tokens.weight"] + 1}, f"{head}/model.safetensors", {"format": "pt"})
+    for output in (f"{head}.gguf", f"{head}.npz", f"{head}-parts"):
+        check("'lm_head.weight' differs" in tool("convert", head, output, status=65).stderr, output)
+    save_file({**stored, "lm_head.weight": stored["model.embed_tokens.weight"].clone()}, f"{head}/model.safetensors", {"format": "pt"})
+    tool("convert", head, f"{head}.gguf")
+    print(f"scalings: {', '.join(SCALED)}")
+
+
+def copy_gguf(source, path, tensors):
+    """A GGUF file once more, some tensors being others."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(path, reader.fields["general.architecture"].contents())
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        kind, value = field.types[0], field.contents()
+        if kind == gguf.GGUFValueType.ARRAY:
+            writer.add_key_value(key, value, kind, sub_type=field.types[-1])
+        else:
+            writer.add_key_value(key, value, kind)
+    for tensor in reader.tensors:
+        if tensor.name in tensors:
+            writer.add_tensor(tensor.name, tensors[tensor.name])
+        else:
+            writer.add_tensor(tensor.name, numpy.array(tensor.data), raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def templates(work, source):
+    """transformers' chat template through GGUF."""
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}<s>{{ m.role }}: {{ m.content }}</s>{% endfor %}"
+    tokenizer.save_pretrained(source)
+    path = f"{work}/template.gguf"
+    tool("convert", source, path)
+    check(gguf.GGUFReader(path).fields["tokenizer.chat_template"].contents() == tokenizer.chat_template, "tokenizer.chat_template")
+    tool("convert", path, f"{work}/template")
+    found = PreTrainedTokenizerFast.from_pretrained(f"{work}/template")
+    check(found.chat_template == tokenizer.chat_template, "the chat template after the way there and back")
+    print("chat templates")
+
+
+def own_conversions(work):
+    """A model averages with its own conversions, whatever each format says or leaves out."""
+    for name in ("llama", "qwen2", "gpt2"):
+        others = [f"{work}/{name}-f32.gguf", f"{work}/{name}.npz"] + ([f"{work}/gpt2-f32.bin"] if name == "gpt2" else [])
+        tool("average", "--output", f"{work}/{name}-average", f"{work}/{name}", *others)
+        tool("diff", f"{work}/{name}-average", f"{work}/{name}", "--tolerance", "1e-7")
+    print("averages of a model's own conversions")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--keep", help="work there and leave the files")
@@ -452,7 +581,10 @@ def main():
         llmc_files(f"{work}/gpt2", work)
         tool("convert", f"{work}/llama", f"{work}/llama.bin", status=65)
         averages(work)
+        own_conversions(work)
         tokenizers(work, f"{work}/qwen2")
+        scalings(work)
+        templates(work, f"{work}/llama-wide")
     print(f"check_convert: {checks} checks passed")
 
 

@@ -16,13 +16,24 @@ extension ForeignModel {
 
     /// The average of `models`, which must have the same tensors and configurations; all else is the last one's.
     /// - Throws: `Fault` (bad data) naming what differs.
-    /// - Parameter target: what the average is rounded to; nil for the last model's types.
+    /// - Parameters:
+    ///   - target: what the average is rounded to; nil for the last model's types.
+    ///   - configurations: a configuration a model to be compared in place of its own, for who knows what keys mean and
+    ///     what stands for one that is missing.
     public static func average(
-        _ models: [ForeignModel], _ averaging: Averaging, target: ConversionOptions.Target? = nil
+        _ models: [ForeignModel], _ averaging: Averaging, target: ConversionOptions.Target? = nil,
+        comparing configurations: [JSON]? = nil
     ) throws(Fault) -> ForeignModel {
         precondition(!models.isEmpty, "an average of no models")
         guard let last = models.last else { preconditionFailure() }
-        for model in models { try model.requireLike(last) }
+        precondition(configurations.map { $0.count == models.count } ?? true, "a configuration a model")
+        for (index, model) in models.enumerated() {
+            try model.requireTiedHead()
+            try model.requireConfiguration(
+                configurations?[index] ?? model.configuration, like: configurations?.last ?? last.configuration,
+                of: last)
+            try model.requireTensors(like: last)
+        }
         var result = last
         result.notes =
             models.contains { !$0.notes.isEmpty } ? ["what the checkpoints hold besides the model is left out"] : []
@@ -42,11 +53,11 @@ extension ForeignModel {
     /// What may differ between configurations of the same model.
     private static let incidental: Set<String> = [
         "dtype", "torch_dtype", "transformers_version", "_name_or_path", "use_cache", "initializer_range",
-        "attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout",
+        "attn_pdrop", "embd_pdrop", "resid_pdrop", "attention_dropout", "bos_token_id", "eos_token_id", "pad_token_id",
     ]
 
-    private func requireLike(_ other: ForeignModel) throws(Fault) {
-        let (mine, theirs) = (configuration?.objectValue, other.configuration?.objectValue)
+    private func requireConfiguration(_ mine: JSON?, like theirs: JSON?, of other: ForeignModel) throws(Fault) {
+        let (mine, theirs) = (mine?.objectValue, theirs?.objectValue)
         if let mine, let theirs {
             for key in mine.keys + theirs.keys where !ForeignModel.incidental.contains(key) {
                 let (left, right) = (mine[key] ?? .null, theirs[key] ?? .null)
@@ -57,6 +68,9 @@ extension ForeignModel {
                 }
             }
         }
+    }
+
+    private func requireTensors(like other: ForeignModel) throws(Fault) {
         var shapes: [String: [Int]] = [:]
         for tensor in other.tensors { shapes[tensor.name] = tensor.shape }
         for tensor in tensors {

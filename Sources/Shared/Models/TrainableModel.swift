@@ -34,6 +34,8 @@ public protocol ModelDescription: Sendable {
     func storedNames(of tensor: ParameterTensor) -> [String]
     /// Whether files may carry a tensor of that name that is no parameter.
     func isBuffer(_ name: String) -> Bool
+    /// The usual name of the parameter that such a tensor must be a copy of; nil: of none.
+    func original(ofBuffer name: String) -> String?
 }
 
 extension ModelDescription {
@@ -43,6 +45,7 @@ extension ModelDescription {
     public func stored(in origin: JSON) throws(Fault) -> Self { self }
     public func storedNames(of tensor: ParameterTensor) -> [String] { [tensor.name] }
     public func isBuffer(_ name: String) -> Bool { false }
+    public func original(ofBuffer name: String) -> String? { nil }
 
     /// Elements of the flat array.
     public var parameterCount: Int { tensors.last.map { $0.offset + $0.count } ?? 0 }

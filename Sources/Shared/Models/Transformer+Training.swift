@@ -23,6 +23,11 @@ extension ModelConfiguration: ModelDescription {
         name.hasSuffix("rotary_emb.inv_freq") || name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias")
             || (name == "lm_head.weight" && tiesEmbeddings)
     }
+
+    public func original(ofBuffer name: String) -> String? {
+        guard name == "lm_head.weight", tiesEmbeddings else { return nil }
+        return family == .gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight"
+    }
 }
 
 extension Transformer: TrainableModel {

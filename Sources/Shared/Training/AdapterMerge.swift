@@ -41,6 +41,7 @@ public struct AdapterMerge {
         self.adapters = adapters
         configuration = try adapted.adapted(by: nil)
         try adapted.require(tensorsOf: origin)
+        try adapted.require(copiesIn: origin)
     }
 
     /// Writes every file of a plain model directory but the manifest: parameters in float32, configuration and what belongs to

@@ -23,6 +23,7 @@ public struct CheckpointExpansion {
         let name = origin.path.appending(Checkpoint.configurationName).string
         var configuration = try ModelConfiguration(json: origin.configuration(), name: name)
         try configuration.require(tensorsOf: origin)
+        try configuration.require(copiesIn: origin)
         let statePath = origin.path.appending(Checkpoint.stateName).string
         // Not with `??`, which loses the type of the error.
         var state = given

@@ -103,6 +103,7 @@ extension TrainableModel {
     public func load(_ checkpoint: Checkpoint, as stored: Description? = nil) throws {
         let stored = stored ?? configuration
         try stored.require(tensorsOf: checkpoint)
+        try stored.require(copiesIn: checkpoint)
         let names = Set(stored.tensors.map(\.name))
         for tensor in configuration.tensors where names.contains(tensor.name) {
             try checkpoint.model.fill(
@@ -127,6 +128,23 @@ extension ModelDescription {
             throw Fault.badData(
                 checkpoint.path.string,
                 "tensor \(quoted(name)) has no place in the model that config.json describes")
+        }
+    }
+
+    /// Holds what a checkpoint has twice, such as the head of a tied model, against what is loaded. Reads both.
+    /// - Throws: `Fault` (bad data) naming the tensor that differs: it would be lost in silence.
+    public func require(copiesIn checkpoint: Checkpoint) throws(Fault) {
+        let stored = checkpoint.model.tensors
+        for copy in stored where isBuffer(copy.name) {
+            guard let usual = original(ofBuffer: copy.name),
+                let tensor = tensors.first(where: { $0.name == usual }),
+                let original = stored.first(where: { $0.name == name(of: tensor, in: checkpoint.model) }),
+                try !copy.hasValues(of: original)
+            else { continue }
+            throw .badData(
+                checkpoint.path.string,
+                "tensor \(quoted(copy.name)) differs from \(quoted(original.name)), but config.json says that they are one",
+                hint: "with \"tie_word_embeddings\": false in config.json both are kept")
         }
     }
 

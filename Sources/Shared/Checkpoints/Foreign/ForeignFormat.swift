@@ -11,6 +11,9 @@ public enum ForeignFormat: String, Sendable, CaseIterable {
     case npz
     case llmC = "llm.c"
 
+    /// Whether a model may be written in more than one file of tensors.
+    public var hasParts: Bool { self == .huggingFace }
+
     /// From what lies at `path`: a directory, or the first bytes of a file.
     static func detect(_ path: FilePath) throws(Fault) -> ForeignFormat {
         switch FileSystem.kind(of: path) {
@@ -24,15 +27,15 @@ public enum ForeignFormat: String, Sendable, CaseIterable {
         if start.starts(with: GGUFFile.magic) { return .gguf }
         if start.starts(with: ZipArchive.memberMagic) || start.starts(with: ZipArchive.endMagic) { return .npz }
         if start.littleEndian(at: 0, as: UInt32.self) == LLMCHeader.magic { return .llmC }
-        if path.extension == "safetensors" { return .huggingFace }
+        if path.extension?.lowercased() == "safetensors" { return .huggingFace }
         throw .badData(
             path.string, byte: 0,
             "expected a checkpoint directory, safetensors, GGUF, npz or llm.c's model, found something else")
     }
 
-    /// From the name of what is to be written: `.gguf`, `.npz`, `.bin`, or a directory.
+    /// From the name of what is to be written: `.gguf`, `.npz`, `.bin` in any case, or a directory.
     public init(writing path: FilePath) throws(Fault) {
-        switch path.extension {
+        switch path.extension?.lowercased() {
         case "gguf": self = .gguf
         case "npz": self = .npz
         case "bin": self = .llmC
@@ -40,6 +43,10 @@ public enum ForeignFormat: String, Sendable, CaseIterable {
             throw Fault(
                 .usage, "\(quoted(path.string)) is to be a directory, which holds config.json and model.safetensors",
                 hint: "give it another name than .safetensors")
+        case "pt", "pth", "ckpt":
+            throw Fault(
+                .usage, "\(quoted(path.string)): files of PyTorch are not written",
+                hint: "a directory, .gguf, .npz or .bin (llm.c); --to hf makes a directory of any name")
         default: self = .huggingFace
         }
     }
@@ -74,6 +81,7 @@ extension ForeignModel {
                 .cannotCreate, "cannot create \(quoted(path.string)): it exists already",
                 hint: format == .huggingFace ? nil : "--force replaces a file")
         }
+        try requireTiedHead()
         return notes + (try format.type.write(self, to: path, options: options))
     }
 }

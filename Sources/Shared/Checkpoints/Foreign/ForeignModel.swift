@@ -10,13 +10,22 @@ public struct ForeignModel: Sendable {
     /// A file that belongs to a model besides its tensors and configuration.
     public struct SideFile: Sendable {
         public let name: String
+        /// Where it was found, when that is not beside the model.
+        public let origin: FilePath?
         /// Checked against its digest where there is one.
         public let content: @Sendable () throws(Fault) -> [UInt8]
 
-        public init(name: String, content: @escaping @Sendable () throws(Fault) -> [UInt8]) {
+        public init(
+            name: String, origin: FilePath? = nil, content: @escaping @Sendable () throws(Fault) -> [UInt8]
+        ) {
             self.name = name
+            self.origin = origin
             self.content = content
         }
+
+        /// Whether it says how to generate, and so is neither model nor tokenizer.
+        var isForGeneration: Bool { name == "generation_config.json" }
+        static let generationNote = "generation_config.json is left out"
     }
 
     public let path: FilePath
@@ -25,6 +34,8 @@ public struct ForeignModel: Sendable {
     public var configuration: JSON?
     /// In natural order of their names: numbers by value.
     public var tensors: [ModelTensor]
+    /// A tied model's own copy of the head, which is none of its tensors.
+    private(set) var tiedHead: ModelTensor?
     /// The tokenizer's files and their like.
     public var sideFiles: [SideFile] = []
     /// What the model has been through on its way to its shape, of our manifests; nil: nothing.
@@ -36,7 +47,7 @@ public struct ForeignModel: Sendable {
         self.path = path
         self.format = format
         self.configuration = configuration
-        self.tensors = ForeignModel.canonical(tensors, configuration)
+        (self.tensors, tiedHead) = ForeignModel.canonical(tensors, configuration)
     }
 
     /// Opens the model at `path`: a checkpoint, a run (for its latest), or a file of a foreign format.
@@ -78,12 +89,43 @@ public struct ForeignModel: Sendable {
     /// A fault that names the model.
     func fault(_ reason: String, hint: String? = nil) -> Fault { .badData(path.string, reason, hint: hint) }
 
-    /// Hugging Face's names of the whole model, in natural order, without what is no parameter.
-    private static func canonical(_ tensors: [ModelTensor], _ configuration: JSON?) -> [ModelTensor] {
+    /// The path of a side file, for messages.
+    func path(of file: SideFile) -> String { (file.origin ?? path.appending(file.name)).string }
+
+    /// What a format that holds tensors only leaves out, a line each.
+    /// - Parameter reason: why it has no tokenizer.
+    func leftOutFiles(_ reason: String) -> [String] {
+        var notes: [String] = []
+        if !sideFiles.allSatisfy(\.isForGeneration) { notes.append("its tokenizer is left out: \(reason)") }
+        if sideFiles.contains(where: \.isForGeneration) { notes.append(SideFile.generationNote) }
+        return notes
+    }
+
+    /// Holds a tied model's own copy of the head, where a file has one, against the embedding. Reads both.
+    /// - Throws: `Fault` (bad data) when they differ: the file has a head that its configuration does not know of.
+    public func requireTiedHead() throws(Fault) {
+        guard let head = tiedHead,
+            let embedding = ForeignModel.embeddings.lazy.compactMap({ self[$0] }).first,
+            try !head.hasValues(of: embedding)
+        else { return }
+        throw fault(
+            "tensor \(quoted(head.name)) differs from \(quoted(embedding.name)), but 'tie_word_embeddings' says that they are one",
+            hint: "with \"tie_word_embeddings\": false in config.json (convert: --config FILE) both are kept")
+    }
+
+    private static let embeddings = ["model.embed_tokens.weight", "transformer.wte.weight"]
+
+    /// Hugging Face's names of the whole model, in natural order, without what is no parameter; apart from them the copy of
+    /// a tied head.
+    private static func canonical(
+        _ tensors: [ModelTensor], _ configuration: JSON?
+    ) -> (tensors: [ModelTensor], head: ModelTensor?) {
         let isGPT2 = configuration?["model_type"]?.stringValue == "gpt2"
         let names = Set(tensors.map(\.name))
         let isTied =
-            configuration?["tie_word_embeddings"]?.boolValue ?? isGPT2
+            configuration != nil && configuration?["tie_word_embeddings"]?.boolValue ?? isGPT2
+            && !names.isDisjoint(with: embeddings + ["wte.weight"])
+        var head: ModelTensor?
         var result: [ModelTensor] = []
         for tensor in tensors {
             var name = tensor.name
@@ -95,10 +137,14 @@ public struct ForeignModel: Sendable {
             let isBuffer =
                 name.hasSuffix(".rotary_emb.inv_freq")
                 || isGPT2 && (name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias"))
-                || configuration != nil && isTied && name == "lm_head.weight"
-            if !isBuffer { result.append(name == tensor.name ? tensor : tensor.renamed(name)) }
+            if isTied && name == "lm_head.weight" {
+                head = tensor
+            } else if !isBuffer {
+                result.append(name == tensor.name ? tensor : tensor.renamed(name))
+            }
         }
-        return result.map { (naturalKey($0.name), $0) }.sorted { $0.0.lexicographicallyPrecedes($1.0) }.map(\.1)
+        let sorted = result.map { (naturalKey($0.name), $0) }.sorted { $0.0.lexicographicallyPrecedes($1.0) }
+        return (sorted.map(\.1), head)
     }
 
     /// Orders like the name, but `layers.2` before `layers.10`: every run of digits is preceded by its length.

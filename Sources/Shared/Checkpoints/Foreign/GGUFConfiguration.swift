@@ -29,16 +29,7 @@ extension GGUFFile {
             ("\(a).rope.dimension_count", width), ("\(a).attention.key_length", width),
             ("\(a).attention.value_length", width), ("\(a).rope.freq_base", .f32(Float(dimensions.theta))),
         ]
-        for key in ["rope_scaling", "rope_parameters"] {
-            guard let scaling = configuration[key], !scaling.isNull else { continue }
-            let kind = (scaling["rope_type"] ?? scaling["type"])?.stringValue ?? "default"
-            if kind == "default" { continue }
-            guard kind == "linear", let factor = scaling["factor"]?.doubleValue else {
-                throw .badData(name, "'\(key)' asks for \(quoted(kind)), which is not written to GGUF")
-            }
-            pairs += [("\(a).rope.scaling.type", .string("linear")), ("\(a).rope.scaling.factor", .f32(Float(factor)))]
-            break
-        }
+        pairs += try GGUFRotation(configuration, dimensions, name: name).pairs(a)
         return pairs
     }
 
@@ -85,35 +76,42 @@ extension GGUFFile {
         object["vocab_size"] = .integer(embedding.shape[0])
         object["tie_word_embeddings"] = .bool(!names.contains("output.weight"))
         let heads = try size("attention.head_count")
+        let positions = try size("context_length").intValue ?? 1
+        let hidden = try size("embedding_length")
+        let width = max(1, (hidden.intValue ?? 1) / (heads.intValue ?? 1))
         if kind == .gpt2 {
+            try requireNeutral(kind, positions: positions, headSize: width)
             object["activation_function"] = "gelu_new"
             for key in ["attn_pdrop", "embd_pdrop", "resid_pdrop"] { object[key] = 0.0 }
             object["layer_norm_epsilon"] = try number("attention.layer_norm_epsilon")
-            object["n_embd"] = try size("embedding_length")
+            object["n_embd"] = hidden
             object["n_head"] = heads
             object["n_inner"] = try size("feed_forward_length")
             object["n_layer"] = try size("block_count")
-            object["n_positions"] = try size("context_length")
+            object["n_positions"] = .integer(positions)
             return .object(object)
         }
-        let hidden = try size("embedding_length")
-        let width = (hidden.intValue ?? 0) / (heads.intValue ?? 1)
+        let headSize =
+            try size("attention.key_length", default: try size("rope.dimension_count", default: width).intValue)
+            .intValue ?? width
+        try requireNeutral(kind, positions: positions, headSize: headSize)
         object["hidden_act"] = "silu"
         object["hidden_size"] = hidden
         object["intermediate_size"] = try size("feed_forward_length")
         object["num_hidden_layers"] = try size("block_count")
         object["num_attention_heads"] = heads
         object["num_key_value_heads"] = try size("attention.head_count_kv", default: heads.intValue)
-        object["head_dim"] = try size(
-            "attention.key_length", default: try size("rope.dimension_count", default: width).intValue)
-        object["max_position_embeddings"] = try size("context_length")
+        object["head_dim"] = .integer(headSize)
+        object["max_position_embeddings"] = .integer(positions)
         object["rms_norm_eps"] = try number("attention.layer_norm_rms_epsilon")
         let theta = try number("rope.freq_base", default: 10_000)
         object["rope_theta"] = theta
+        let rotation = try GGUFRotation(
+            self, text, positions: positions, headSize: headSize, theta: theta.doubleValue ?? 10_000)
         object["rope_parameters"] = ["rope_theta": theta, "rope_type": "default"]
-        if let scaling = pairs["\(text).rope.scaling.type"]?.text, scaling != "none" {
-            var parameters: JSONObject = ["rope_theta": theta, "rope_type": .string(scaling)]
-            if pairs["\(text).rope.scaling.factor"] != nil { parameters["factor"] = try number("rope.scaling.factor") }
+        if var parameters = rotation.json {
+            object["rope_scaling"] = .object(parameters)
+            parameters["rope_theta"] = theta
             object["rope_parameters"] = .object(parameters)
         }
         if kind != .qwen2 { object["attention_bias"] = .bool(names.contains("blk.0.attn_q.bias")) }

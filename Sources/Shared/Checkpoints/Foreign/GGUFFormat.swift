@@ -12,6 +12,8 @@ enum GGUFFormat: ForeignModelFormat {
         let names = GGUFNames(try ModelDimensions(own, name: path.string))
         var tensors: [ModelTensor] = []
         for tensor in file.tensors {
+            // Part of the configuration by now.
+            if names.isLlama && tensor.name == GGUFRotation.tensorName { continue }
             guard let name = names.huggingFace(tensor.name) else {
                 throw .badData(
                     path.string, "tensor \(quoted(tensor.name)) is none of the architecture's that we know")
@@ -37,11 +39,13 @@ enum GGUFFormat: ForeignModelFormat {
                 }
             }
             if let flag = file.pairs["tokenizer.ggml.add_bos_token"]?.flag { settings["add_bos_token"] = .bool(flag) }
-            if let text = file.pairs["tokenizer.chat_template"]?.text { settings["chat_template"] = .string(text) }
             let content = Array(JSON.object(settings).pretty.utf8)
             model.sideFiles.append(
                 ForeignModel.SideFile(name: "tokenizer_config.json") { () throws(Fault) in content })
         }
+        if let text = file.pairs[ChatTemplate.key]?.text { model.sideFiles.append(ChatTemplate.file(text)) }
+        let others = file.pairs.keys.filter { $0.hasPrefix(ChatTemplate.key + ".") }.sorted()
+        for key in others { model.notes.append("\(quoted(key)) is left out: one chat template goes along") }
         return model
     }
 
@@ -59,7 +63,11 @@ enum GGUFFormat: ForeignModelFormat {
     static func write(_ model: ForeignModel, to path: FilePath, options: ConversionOptions) throws -> [String] {
         let configuration = try model.requireConfiguration()
         let dimensions = try ModelDimensions(configuration, name: model.path.string)
-        let (parts, notes) = try parts(model, dimensions, options)
+        var (parts, notes) = try parts(model, dimensions, options)
+        let rotation = try GGUFRotation(configuration, dimensions, name: model.path.string)
+        if let tensor = rotation.tensor(dimensions) {
+            parts.insert(Part(name: tensor.name, tensor: tensor, encoding: .plain(.f32), type: 0), at: 0)
+        }
         let tokenizer = try tokenizer(model, configuration, dimensions)
         let pairs =
             try GGUFFile.pairs(dimensions, configuration, fileType: fileType(parts), name: model.path.string)
@@ -76,7 +84,9 @@ enum GGUFFormat: ForeignModelFormat {
         }
         precondition(start % GGUFFile.defaultAlignment == 0)
         try file.commit()
-        return notes + tokenizer.notes
+        notes += tokenizer.notes
+        if model.sideFiles.contains(where: \.isForGeneration) { notes.append(ForeignModel.SideFile.generationNote) }
+        return notes
     }
 
     /// Zeros up to the next multiple of the alignment.
@@ -156,10 +166,10 @@ enum GGUFFormat: ForeignModelFormat {
     private static func tokenizer(
         _ model: ForeignModel, _ configuration: JSON, _ dimensions: ModelDimensions
     ) throws(Fault) -> (pairs: [(String, GGUFValue)], notes: [String]) {
-        var pairs: [(String, GGUFValue)] = []
+        var pairs: [(String, GGUFValue)] = [("tokenizer.ggml.model", .string("no_vocab"))]
         var notes: [String] = []
         if let file = model.sideFiles.first(where: { $0.name == "tokenizer.json" }) {
-            let name = model.path.appending(file.name).string
+            let name = model.path(of: file)
             let json = try JSON(parsing: file.content(), name: name)
             if let found = try GGUFTokenizer.pairs(json, vocabulary: dimensions.vocabulary, name: name) {
                 pairs = found.pairs
@@ -172,25 +182,26 @@ enum GGUFFormat: ForeignModelFormat {
         }) {
             notes.append(
                 "its tokenizer is left out: GGUF is written from a tokenizer.json, found \(quoted(other.name))")
+        } else if !model.notes.contains(where: { $0.hasPrefix("its tokenizer is left out") }) {
+            notes.append("no tokenizer is written: the model has no tokenizer.json")
         }
-        if pairs.isEmpty { return ([("tokenizer.ggml.model", .string("no_vocab"))], notes) }
         for (key, name) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
             let value = configuration[key]
             guard let id = value?.intValue ?? value?.arrayValue?.first?.intValue else { continue }
             guard (0..<dimensions.vocabulary).contains(id) else {
-                throw model.fault("'\(key)' is \(id), the model has \(dimensions.vocabulary) ids")
+                notes.append("'\(key)' \(id) is left out: the model has \(dimensions.vocabulary) ids")
+                continue
             }
             pairs.append(("tokenizer.ggml.\(name)_token_id", .u32(UInt32(id))))
         }
         if let file = model.sideFiles.first(where: { $0.name == "tokenizer_config.json" }) {
-            let settings = try JSON(parsing: file.content(), name: model.path.appending(file.name).string)
+            let settings = try JSON(parsing: file.content(), name: model.path(of: file))
             if let flag = settings["add_bos_token"]?.boolValue {
                 pairs.append(("tokenizer.ggml.add_bos_token", .bool(flag)))
             }
-            if let text = settings["chat_template"]?.stringValue {
-                pairs.append(("tokenizer.chat_template", .string(text)))
-            }
         }
-        return (pairs, notes)
+        let template = try ChatTemplate.text(of: model)
+        if let text = template.text { pairs.append((ChatTemplate.key, .string(text))) }
+        return (pairs, notes + template.notes)
     }
 }

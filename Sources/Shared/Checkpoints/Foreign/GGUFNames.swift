@@ -40,6 +40,9 @@ struct GGUFNames {
         }
     }
 
+    /// Whether Q and K are stored in pairs, and factors of the rotation beside them.
+    var isLlama: Bool { kind == .llama }
+
     /// GGUF's name, or nil when it has none.
     func gguf(_ name: String) -> String? {
         translated(

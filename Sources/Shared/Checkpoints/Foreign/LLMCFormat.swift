@@ -164,7 +164,7 @@ enum LLMCFormat: ForeignModelFormat {
         let expected = LLMCHeader.byteCount + header.elementCount * dtype.bitWidth / 8
         precondition(file.bytesWritten == expected, "\(file.bytesWritten) bytes for \(expected)")
         try file.commit()
-        return model.sideFiles.isEmpty ? [] : ["its tokenizer is left out: llm.c keeps that in a file of its own"]
+        return model.leftOutFiles("llm.c keeps that in a file of its own")
     }
 
     /// As asked, else F32 unless all tensors are BF16.

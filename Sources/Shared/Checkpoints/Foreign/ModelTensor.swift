@@ -1,7 +1,7 @@
 // A tensor of a model in the layout of Hugging Face, wherever and however it is stored: formats that keep matrices
 // transposed or their rows in another order are read through a view, piece by piece, and so are written.
 
-internal import Bytes
+public import Bytes
 
 /// A named tensor that is read on demand.
 public struct ModelTensor: Sendable {
@@ -66,6 +66,20 @@ public struct ModelTensor: Sendable {
     /// The elements in order, in pieces.
     /// - Parameter chunk: elements a piece, a multiple of 64; every piece but the last has so many.
     public func reader(chunk: Int = 1 << 17) -> ModelTensorReader { ModelTensorReader(self, chunk: chunk) }
+
+    /// Whether it has the shape and, as numbers, the values of another, NaN being like NaN. Reads both, or the first piece
+    /// that differs.
+    public func hasValues(of other: ModelTensor) throws(Fault) -> Bool {
+        guard shape == other.shape else { return false }
+        var (mine, theirs) = (reader(), other.reader())
+        while let left = try mine.next(), let right = try theirs.next() {
+            if dtype == other.dtype && left == right { continue }
+            guard let x = dtype.doubles(left), let y = other.dtype.doubles(right),
+                zip(x, y).allSatisfy({ $0.bitPattern == $1.bitPattern || $0.isNaN && $1.isNaN })
+            else { return false }
+        }
+        return true
+    }
 
     /// The tensor on its way into a file, in another encoding.
     func source(_ name: String, as target: DataType) -> TensorSource {

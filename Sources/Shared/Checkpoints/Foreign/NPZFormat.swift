@@ -103,7 +103,7 @@ enum NPZFormat: ForeignModelFormat {
             try writer.end()
         }
         try writer.commit(comment: comment)
-        return model.sideFiles.isEmpty ? [] : ["its tokenizer is left out: npz holds arrays"]
+        return model.leftOutFiles("npz holds arrays")
     }
 
     /// NumPy's head, padded so that the data begin at a multiple of 64.

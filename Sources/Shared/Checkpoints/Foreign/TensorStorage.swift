@@ -108,3 +108,19 @@ struct Q8Storage: TensorStorage {
         return values[skip..<skip + count].map(\.bitPattern).littleEndianBytes
     }
 }
+
+/// Values that are computed and lie in no file: a few.
+struct ValueStorage: TensorStorage {
+    let subject: String
+    let values: [Float]
+
+    var dtype: DataType { .f32 }
+    var encoding: TensorEncoding { .plain(.f32) }
+    var elementCount: Int { values.count }
+    var byteCount: Int { 4 * values.count }
+    var check: TensorCheck { .none }
+
+    func read(first: Int, count: Int) throws(Fault) -> [UInt8] {
+        values[first..<first + count].map(\.bitPattern).littleEndianBytes
+    }
+}
