@@ -14,7 +14,8 @@ struct Get: ParsableCommand {
 
             KEY is a dotted path (recipe.seed, files.0.name), looked for in state.json, then config.json, then \
             manifest.json; state.KEY, config.KEY and manifest.KEY look in one of them. A string is printed as it is, \
-            anything else as JSON. A file of another program (see convert) has the config.json that it would be converted to.
+            anything else as JSON. Of a run it is that of the checkpoint that train-step --resume goes on from, whose digests are \
+            recomputed for it. A file of another program (see convert) has the config.json that it would be converted to.
             """)
 
     @Argument(help: "A checkpoint, a run for its latest, or a file of a readable format.")
@@ -25,7 +26,8 @@ struct Get: ParsableCommand {
 
     func run() throws {
         let documents = try Checkpoint.whileStanding(typedPath(checkpoint)) {
-            try self.documents(OpenedModel(checkpoint))
+            // The cursor is asked for to go on: then it must be that of the checkpoint that the resume takes.
+            try self.documents(OpenedModel(checkpoint, deep: true))
         }
         for (name, document) in documents {
             let rest = key.hasPrefix(name + ".") ? String(key.dropFirst(name.count + 1)) : nil

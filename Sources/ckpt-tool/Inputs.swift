@@ -20,8 +20,9 @@ func typedPath(_ name: String) throws(Fault) -> FilePath {
 
 extension Checkpoint {
     /// The checkpoint that `name` stands for.
-    static func named(_ name: String) throws(Fault) -> Checkpoint {
-        try find(typedPath(name)) { tellFallBack($0, in: name) }
+    /// - Parameter deep: of a run, the one that a resume goes on from.
+    static func named(_ name: String, deep: Bool = false) throws(Fault) -> Checkpoint {
+        try find(typedPath(name), deep: deep) { tellFallBack($0, in: name) }
     }
 }
 

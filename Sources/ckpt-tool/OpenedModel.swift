@@ -9,11 +9,12 @@ enum OpenedModel {
     case checkpoint(Checkpoint)
     case file(ForeignModel)
 
+    /// - Parameter deep: of a run, the checkpoint that a resume goes on from.
     /// - Throws: `Fault`: no input, or bad data as `'FILE' at byte N: reason`.
-    init(_ name: String) throws(Fault) {
+    init(_ name: String, deep: Bool = false) throws(Fault) {
         self =
             FileSystem.kind(of: try typedPath(name)) == .file
-            ? .file(try ForeignModel.named(name)) : .checkpoint(try Checkpoint.named(name))
+            ? .file(try ForeignModel.named(name)) : .checkpoint(try Checkpoint.named(name, deep: deep))
     }
 
     var path: FilePath {

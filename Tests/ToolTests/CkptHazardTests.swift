@@ -30,6 +30,32 @@
             try TrainerScript.expectWell(Self.setUp, script, sourceLocation: sourceLocation)
         }
 
+        /// The command of docs/deployment.md that begins a run and goes on with it: killed before `latest` is there, with a
+        /// damaged tensor or state in the latest checkpoint, with a link that dangles, repeated until it is done.
+        @Test func oneCommandIsRepeatedWhateverHappened() throws {
+            try expectWell(
+                #"""
+                batches() { tok-pack --rows 4 --length 32 --seed 3 --epochs forever --limit 8 "$@" data; }
+                again() {
+                    if cursor=$(ckpt-tool get run cursor 2> /dev/null); then
+                        batches --cursor "$cursor" | $1 train-step --quiet --resume run
+                    else
+                        batches | $1 train-step --quiet --run run --model model.json --steps 8 --save-every 2
+                    fi
+                }
+                again; mv run whole
+                same() { diff -r whole/step-00000008 run/step-00000008; }
+                ! again "strace -f -qq -o calls -e inject=symlink,symlinkat:signal=KILL:when=1"
+                [ ! -e run/latest ] && ls -d run/step-00000000 > list
+                again; same
+                for file in model.safetensors state.json config.json manifest.json; do
+                    damage run/step-00000008/$file
+                    again 2> errors; said "passed over 'step-00000008'"; same
+                done
+                ln -sfn step-00000099 run/latest; again 2> errors; same
+                """#)
+        }
+
         /// The newest checkpoint is damaged inside of a tensor: the newest valid one is spared, aloud.
         @Test func pruningReadsWhatStays() throws {
             try expectWell(

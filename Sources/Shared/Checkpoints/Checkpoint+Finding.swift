@@ -5,14 +5,16 @@ public import SystemPackage
 
 extension Checkpoint {
     /// Opens the checkpoint at `path`; of a run directory, or of its `latest` before there is that link, the
-    /// newest valid one (not `deep`). A run that is under way may be asked.
-    /// - Parameter fellBack: called when a run stands for another checkpoint than its latest, with what was passed over.
+    /// newest valid one. A run that is under way may be asked.
+    /// - Parameters:
+    ///   - deep: of a run, the one that a resume goes on from: every digest is recomputed.
+    ///   - fellBack: called when a run stands for another checkpoint than its latest, with what was passed over.
     /// - Throws: `Fault`: no input when there is neither.
     public static func find(
-        _ path: FilePath, fellBack: (RunDirectory.Valid) -> Void = { _ in }
+        _ path: FilePath, deep: Bool = false, fellBack: (RunDirectory.Valid) -> Void = { _ in }
     ) throws(Fault) -> Checkpoint {
         let found = try whileStanding(path, isSettled: { $0.valid?.skipped.isEmpty ?? true }) { () throws(Fault) in
-            try findOnce(path)
+            try findOnce(path, deep: deep)
         }
         if let valid = found.valid, !valid.skipped.isEmpty { fellBack(valid) }
         return found.checkpoint
@@ -55,17 +57,17 @@ extension Checkpoint {
 
     /// - Returns: and, of a run, how it was found.
     private static func findOnce(
-        _ path: FilePath
+        _ path: FilePath, deep: Bool
     ) throws(Fault) -> (checkpoint: Checkpoint, valid: RunDirectory.Valid?) {
         // A run that was killed between its first checkpoint and the link to it has no `latest` yet; `--resume` goes on
         // all the same, and so must the command that asks for the cursor.
         if path.lastComponent?.string == RunDirectory.Link.latest.rawValue,
             FileSystem.kind(of: path, followingLinks: false) == nil, RunDirectory.isRun(path.parent)
         {
-            return try findOnce(path.parent)
+            return try findOnce(path.parent, deep: deep)
         }
         guard RunDirectory.isRun(path) else { return (try Checkpoint(path), nil) }
-        guard let valid = try RunDirectory(path, access: .read).latestValid(deep: false) else {
+        guard let valid = try RunDirectory(path, access: .read).latestValid(deep: deep) else {
             throw Fault(.noInput, "\(quoted(path.string)) has no checkpoint yet")
         }
         return (valid.checkpoint, valid)
