@@ -41,11 +41,12 @@ extension Tool {
         switch error {
         case is DownstreamClosed: return .done
         case let fault as Fault:
-            StandardError.writeLine("\(toolName): \(fault.message)")
-            if let hint = fault.hint { StandardError.writeLine("hint: \(hint)") }
+            // Names in it are quoted; words of the user's that became a part of it otherwise are made harmless here.
+            StandardError.writeLine("\(toolName): \(printable(fault.message))")
+            if let hint = fault.hint { StandardError.writeLine("hint: \(printable(hint))") }
             return ExitStatus(fault.kind)
         case let exit as Exit:
-            if let message = exit.message { StandardError.writeLine("\(toolName): \(message)") }
+            if let message = exit.message { StandardError.writeLine("\(toolName): \(printable(message))") }
             return exit.status
         default: return reportParser(error, arguments)
         }
@@ -61,14 +62,16 @@ extension Tool {
             } catch { return report(error, arguments) }
         }
         if code == .validationFailure {
-            StandardError.writeLine("\(toolName): \(message(for: error))")
+            // It repeats what was typed as it was, and lists many choices on lines of their own.
+            let text = message(for: error).replacing(":\n  - ", with: ": ").replacing("\n  - ", with: ", ")
+            StandardError.writeLine("\(toolName): \(printable(text))")
             // Options of a subcommand are shown by its own help.
             let first = configuration.subcommands.first { $0._commandName == arguments.first }
             let command = first.map { "\(toolName) \($0._commandName)" } ?? toolName
             StandardError.writeLine("hint: '\(command) --help' shows the options")
             return .usage
         }
-        StandardError.writeLine("\(toolName): unexpected error: \(error)")
+        StandardError.writeLine("\(toolName): unexpected error: \(printable("\(error)"))")
         return .bug
     }
 
