@@ -126,16 +126,38 @@ public struct FreezePolicy: Sendable {
         try checkSteps(rules, [GrowthStage(step: 0, tensors: tensors)], steps: steps)
     }
 
+    /// The same for a new run of which some rules come from a file, under whose name they are refused: once they are part of
+    /// the recipe, nothing tells them from the others.
+    /// - Parameters:
+    ///   - state: of the run, its recipe and planned expansions.
+    ///   - model: what it begins with.
+    ///   - file: where the rules stand before the last `others`, which were given as `--freeze`.
+    package static func check(
+        _ state: TrainingState, _ model: some ModelDescription, file: String, others: Int
+    ) throws(Fault) {
+        let rules = state.recipe.freezes
+        let stages = try PlannedExpansion.stages(state.plannedExpansions, of: model)
+        let tensors = stages.flatMap(\.tensors)
+        let origin = "--freeze-policy \(quoted(file))"
+        try ParameterRules.require(rules.dropLast(others).map(\.glob), in: tensors, origin)
+        try ParameterRules.require(rules.suffix(others).map(\.glob), in: tensors, "--freeze")
+        try checkSteps(rules, stages, steps: state.steps, others == 0 ? origin : origin + " with --freeze")
+    }
+
     /// Refuses steps in which nothing would learn.
-    /// - Parameter stages: the model as it is from the first step and as it is made larger, by step.
-    static func checkSteps(_ rules: [FreezeRule], _ stages: [GrowthStage], steps: Int) throws(Fault) {
+    /// - Parameters:
+    ///   - stages: the model as it is from the first step and as it is made larger, by step.
+    ///   - origin: where the rules stand, for the message.
+    static func checkSteps(
+        _ rules: [FreezeRule], _ stages: [GrowthStage], steps: Int, _ origin: String = "--freeze"
+    ) throws(Fault) {
         for (index, stage) in stages.enumerated() {
             let policy = FreezePolicy(rules, stage.tensors)
             let end = index + 1 < stages.count ? stages[index + 1].step : Int.max
             for step in policy.changes.union([stage.step + 1]).sorted()
             where step > stage.step && step <= min(end, max(steps, 1)) {
                 if policy.frozen(at: step).allSatisfy({ $0 }) {
-                    throw Fault(.usage, "--freeze: every parameter is frozen in step \(step)")
+                    throw Fault(.usage, "\(origin): every parameter is frozen in step \(step)")
                 }
             }
         }

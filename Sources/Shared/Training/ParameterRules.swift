@@ -40,9 +40,24 @@ public struct ParameterRules: Sendable, Equatable {
         for pattern in patterns where !tensors.contains(where: { Glob(pattern).matches($0.name) }) {
             throw Fault(
                 .usage, "\(option): no parameter of the model has a name like \(quoted(pattern))",
-                hint: "ckpt-tool list CKPT prints the names; * stands for any text: 'model.layers.*.mlp.*'")
+                hint: "* stands for any text; the names are \(names(of: tensors))")
         }
     }
+
+    /// The names of a model as patterns, layers and the like as one: a run that is about to begin has no checkpoint whose
+    /// names could be listed.
+    private static func names(of tensors: [ParameterTensor]) -> String {
+        var names: [String] = []
+        for tensor in tensors {
+            let parts = tensor.name.split(separator: ".", omittingEmptySubsequences: false)
+            let name = parts.map { !$0.isEmpty && $0.allSatisfy(\.isASCIIDigit) ? "*" : $0 }.joined(separator: ".")
+            if !names.contains(name) { names.append(name) }
+        }
+        let rest = names.count > namesShown ? " and \(names.count - namesShown) more" : ""
+        return names.prefix(namesShown).map(quoted).joined(separator: ", ") + rest
+    }
+
+    private static let namesShown = 32
 
     func check(_ tensors: [ParameterTensor]) throws(Fault) {
         try ParameterRules.require(decay, in: tensors, "--decay")
@@ -87,4 +102,8 @@ extension Fields {
             return strings.count == elements.count ? strings : nil
         }
     }
+}
+
+extension Character {
+    fileprivate var isASCIIDigit: Bool { ("0"..."9").contains(self) }
 }

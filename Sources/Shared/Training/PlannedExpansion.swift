@@ -90,6 +90,15 @@ public struct PlannedExpansion: Sendable, Equatable {
         }
         return models
     }
+
+    /// The model that a run begins with, and what they make of it.
+    /// - Throws: `Fault` (usage) when one cannot be made.
+    static func stages(
+        _ list: [PlannedExpansion], of model: some ModelDescription
+    ) throws(Fault) -> [GrowthStage] {
+        [GrowthStage(step: 0, tensors: model.tensors)]
+            + (try models(list, of: model)).map { GrowthStage(step: $0.step, tensors: $0.model.tensors) }
+    }
 }
 
 extension TrainingState {

@@ -76,10 +76,7 @@ extension TrainingRun {
     /// Holds rules over names and steps against the model and what it is planned to become: a rule may be about layers that
     /// do not exist yet. What a run began with fits, and stays though a plan was given up.
     private func checkRules() throws(Fault) {
-        let models = try PlannedExpansion.models(state.plannedExpansions, of: configuration)
-        let stages =
-            [GrowthStage(step: 0, tensors: configuration.tensors)]
-            + models.map { GrowthStage(step: $0.step, tensors: $0.model.tensors) }
+        let stages = try PlannedExpansion.stages(state.plannedExpansions, of: configuration)
         if !isResumed {
             let tensors = stages.flatMap(\.tensors)
             try state.recipe.rules.check(tensors)
