@@ -51,9 +51,7 @@ struct TrainStep: Tool {
         case .complete: break
         case .stopped(let reason):
             StandardError.writeLine("train-step: stopped at step \(run.state.step) of \(run.state.steps): \(reason)")
-            StandardError.writeLine(
-                "hint: --resume with another --patience, --min-delta or --target-loss goes on; --patience 0 asks for none"
-            )
+            if let remedy = run.state.stopping?.remedy { StandardError.writeLine("hint: \(remedy)") }
         case .exhausted:
             StandardError.writeLine(
                 "train-step: the stream ended at step \(run.state.step) of \(run.state.steps); saved, --resume goes on")

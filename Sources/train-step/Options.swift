@@ -1,4 +1,5 @@
-// The options, as typed; `Request` turns them into a validated configuration.
+// The options, as typed; `Request` turns them into a validated configuration. Numbers are parsed unconditionally: what begins
+// with '-' is a value then, as in --target-loss -inf, and a negative number is refused for what it is.
 
 import ArgumentParser
 import Kernels
@@ -18,7 +19,9 @@ struct TargetOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Go on with the run in this directory.", valueName: "dir"))
     var resume: String?
 
-    @Option(help: ArgumentHelp("Train to this step of the run (default: --schedule-steps).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Train to this step of the run (default: --schedule-steps).", valueName: "n"))
     var steps: Int?
 
     @Option(help: ArgumentHelp("A file to put beside the model in every checkpoint: its tokenizer.", valueName: "file"))
@@ -26,7 +29,9 @@ struct TargetOptions: ParsableArguments {
 }
 
 struct RecipeOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Steps that the schedule spans (default: --steps).", valueName: "m"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("Steps that the schedule spans (default: --steps).", valueName: "m")
+    )
     var scheduleSteps: Int?
 
     @Option(
@@ -35,10 +40,16 @@ struct RecipeOptions: ParsableArguments {
             valueName: "shape"))
     var schedule: ScheduleShape?
 
-    @Option(help: ArgumentHelp("Steps of the decay that ends wsd (default: a tenth of the schedule).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Steps of the decay that ends wsd (default: a tenth of the schedule or of a cycle, at least 2).",
+            valueName: "n"))
     var decaySteps: Int?
 
-    @Option(help: ArgumentHelp("Begin again from the peak every n steps behind the warm-up.", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Begin again from the peak every n steps behind the warm-up.", valueName: "n"))
     var restartEvery: Int?
 
     @Option(
@@ -50,17 +61,19 @@ struct RecipeOptions: ParsableArguments {
             """, valueName: "step policy"))
     var expandAt: [String] = []
 
-    @Option(help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Seed of the initial parameters (default: 0).", valueName: "s"))
     var seed: UInt64?
 
-    @Option(help: ArgumentHelp("Peak learning rate (default: 3e-4).", valueName: "rate"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Peak learning rate (default: 3e-4).", valueName: "rate"))
     var learningRate: Double?
 
     @Option(
-        help: ArgumentHelp("Learning rate at the schedule's end (default: a tenth of the peak).", valueName: "rate"))
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Learning rate at the end of a schedule that falls (default: a tenth of the peak).", valueName: "rate"))
     var minimumLearningRate: Double?
 
-    @Option(help: ArgumentHelp("Steps of linear warm-up (default: 0).", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Steps of linear warm-up (default: 0).", valueName: "n"))
     var warmup: Int?
 
     @Option(
@@ -69,6 +82,7 @@ struct RecipeOptions: ParsableArguments {
     var optimizer: OptimizerKind?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Decay of matrices (default: 0.1; sgd, which adds it to the gradient: 0).", valueName: "x"))
     var weightDecay: Double?
@@ -114,16 +128,21 @@ struct RecipeOptions: ParsableArguments {
             """, valueName: "key=value,…"))
     var lora: String?
 
-    @Option(help: ArgumentHelp("First moment of adamw and lion (default: 0.9).", valueName: "x"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("First moment of adamw and lion (default: 0.9).", valueName: "x"))
     var beta1: Double?
 
-    @Option(help: ArgumentHelp("Second moment of adamw (default: 0.95), the moment of lion (0.99).", valueName: "x"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Second moment of adamw (default: 0.95), the moment of lion (0.99).", valueName: "x"))
     var beta2: Double?
 
-    @Option(help: ArgumentHelp("AdamW's epsilon (default: 1e-8).", valueName: "x"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("AdamW's epsilon (default: 1e-8).", valueName: "x"))
     var epsilon: Double?
 
-    @Option(help: ArgumentHelp("Momentum of sgd (default: 0.9; 0: none) and muon (0.95).", valueName: "x"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Momentum of sgd (default: 0.9; 0: none) and muon (0.95).", valueName: "x"))
     var momentum: Double?
 
     @Flag(inversion: .prefixedNo, help: "Nesterov's momentum (default: muon has it, sgd has not).")
@@ -135,16 +154,21 @@ struct RecipeOptions: ParsableArguments {
             valueName: "rms|original"))
     var muonScale: MuonScale?
 
-    @Option(help: ArgumentHelp("Largest norm of a gradient; 0 clips nothing (default: 1).", valueName: "norm"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Largest norm of a gradient; 0 clips nothing (default: 1).", valueName: "norm"))
     var clip: Double?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Keep a moving average of the parameters, of which an update leaves this much: 0.999 (default: none).",
             valueName: "decay"))
     var ema: Double?
 
-    @Option(help: ArgumentHelp("Lanes a step's rows are summed in, a power of 2 (default: 1).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Lanes a step's rows are summed in, a power of 2 (default: 1).", valueName: "n"))
     var lanes: Int?
 
     @Option(
@@ -161,6 +185,7 @@ extension MuonScale: ExpressibleByArgument {}
 
 struct WorkOptions: ParsableArguments {
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Parts a batch is cut into; more need less memory (default: parts of about 2,048 positions).",
             valueName: "k"))
@@ -175,7 +200,7 @@ struct WorkOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Write each step's gradients, before clipping, into this directory.", valueName: "dir"))
     var dumpGradients: String?
 
-    @Option(help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Threads; 0 = the CPUs this process may use.", valueName: "n"))
     var threads = 0
 
     @Flag(

@@ -93,6 +93,9 @@ struct Request {
         try state.plan(PlannedExpansion.parse(recipe.expandAt))
         try watch.adjust(&state, options)
         let (configuration, origin) = try readModel()
+        if let policy = recipe.freezePolicy {
+            try FreezePolicy.check(state, configuration, file: policy, others: recipe.freezes.count)
+        }
         return try TrainingRun(
             new: FilePath(directory), configuration: configuration, origin: origin, state: state, options: options,
             engine: engine, report: report)
@@ -162,7 +165,8 @@ struct Request {
         if try LowRankAdapters(parsing: lora, family: kept.family) != kept.adapters {
             throw Fault(
                 .usage, "--lora \(quoted(lora)) differs from the run's adapters, which a resumed run keeps",
-                hint: "ckpt-tool get CKPT lora shows them; train-step --run DIR --from CKPT begins a new run")
+                hint: (kept.adapters == nil ? "it has none; " : "ckpt-tool get CKPT lora shows them; ")
+                    + "train-step --run DIR --from CKPT begins a new run")
         }
     }
 
@@ -175,9 +179,12 @@ struct Request {
         made.warmupSteps = recipe.warmup ?? 0
         made.scheduleShape = recipe.schedule ?? .cosine
         made.restartEvery = recipe.restartEvery ?? 0
-        let span = made.restartEvery > 0 ? made.restartEvery : made.scheduleSteps
-        made.decaySteps =
-            recipe.decaySteps ?? (made.scheduleShape == .wsd ? min(span / 10, max(span - made.warmupSteps, 0)) : 0)
+        if made.scheduleShape == .constant && recipe.minimumLearningRate != nil {
+            throw Fault(
+                .usage, "--minimum-learning-rate belongs to a schedule that falls; constant stays at the peak",
+                hint: "--schedule linear, cosine, wsd and inverse-sqrt have a floor")
+        }
+        made.decaySteps = recipe.decaySteps ?? (made.scheduleShape == .wsd ? defaultDecay(of: made) : 0)
         try setOptimizer(of: &made, recipe)
         if let clip = recipe.clip { made.clip = clip == 0 ? .infinity : clip }
         made.averageDecay = recipe.ema
@@ -185,6 +192,14 @@ struct Request {
         made.precision = recipe.precision ?? .fp32
         try made.validate()
         return made
+    }
+
+    /// A tenth of the schedule or of a cycle, as far as the warm-up leaves room: it stands before a cycle, not in it. And two
+    /// steps at least, because the first step of a decay still has the peak.
+    private static func defaultDecay(of recipe: TrainingRecipe) -> Int {
+        let isCyclic = recipe.restartEvery > 0
+        let span = isCyclic ? recipe.restartEvery : recipe.scheduleSteps
+        return min(max(span / 10, 2), max(span - (isCyclic ? 0 : recipe.warmupSteps), 0))
     }
 
     /// The optimizer and its numbers; one that it does not have is refused.
@@ -276,9 +291,13 @@ struct Request {
         try check("--ema", recipe.ema, kept.averageDecay ?? 0)
         let freezes = try freezes(recipe)
         if !freezes.isEmpty && freezes != kept.freezes {
+            let isNone = kept.freezes.isEmpty
+            let origin = recipe.freezePolicy.map { "--freeze-policy \(quoted($0))" } ?? "--freeze"
             throw Fault(
-                .usage, "--freeze differs from the run's recipe, which a resumed run keeps",
-                hint: "ckpt-tool get CKPT recipe.freeze shows it; train-step --run DIR --from CKPT begins a new run")
+                .usage,
+                "\(origin) differs from the run's recipe, which a resumed run keeps" + (isNone ? ": no rule" : ""),
+                hint: (isNone ? "" : "ckpt-tool get CKPT recipe.freeze shows it; ")
+                    + "train-step --run DIR --from CKPT begins a new run")
         }
         try check("--clip", recipe.clip.map { $0 == 0 ? .infinity : $0 }, kept.clip)
         try check("--lanes", recipe.lanes, kept.lanes)

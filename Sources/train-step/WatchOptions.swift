@@ -10,6 +10,7 @@ struct WatchOptions: ParsableArguments {
     var validation: String?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Steps between evaluations; each new best is saved. 0 = only at the end (the default).", valueName: "n"))
     var evalEvery: Int?
@@ -18,20 +19,26 @@ struct WatchOptions: ParsableArguments {
     var evalEma: Bool?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Stop after n evaluations in a row (--eval-every) without improvement; 0 = never (the default).",
             valueName: "n"))
     var patience: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "An improvement is a validation loss lower by more than this (default: 0).", valueName: "x"))
     var minDelta: Double?
 
-    @Option(help: ArgumentHelp("Stop at a validation loss this low; -inf = at none (the default).", valueName: "x"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Stop at a validation loss this low or lower; -inf = at none (the default).", valueName: "x")
+    )
     var targetLoss: Double?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Steps between records of norms and outliers, in all and by part of the network; 0 = none (default: 10).",
             valueName: "n"))
@@ -40,22 +47,27 @@ struct WatchOptions: ParsableArguments {
     @Flag(inversion: .prefixedNo, help: "Record them of each layer, too.")
     var normsByLayer: Bool?
 
-    @Option(help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Steps between checkpoints; 0 = only at the end (the default).", valueName: "n"))
     var saveEvery: Int?
 
     @Option(
         name: [.customLong("keep-last"), .customLong("keep")],
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Newest checkpoints to keep beside latest, best and last-good; 0 = all (the default).", valueName: "n"))
     var keepLast: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Keep checkpoints of every n-th step too, and without --keep-last only them and the newest; 0 = none (the default).",
             valueName: "n"))
     var keepEvery: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             """
             Leave out updates whose loss or gradient norm lies far above those of the last n applied ones; 0 = only what \
@@ -64,12 +76,14 @@ struct WatchOptions: ParsableArguments {
     var guardWindow: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Standard deviations above the window's mean that are too far (default with --guard-window: 6).",
             valueName: "x"))
     var guardZ: Double?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Left-out updates in a row after which the run is saved and ends (default: 10).", valueName: "n"))
     var maxSkips: Int?
@@ -96,6 +110,7 @@ struct WatchOptions: ParsableArguments {
     var onStop: String?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Seconds after which a command of these three is ended (default: 60). Give all four again to a resume.",
             valueName: "seconds"))
@@ -113,6 +128,12 @@ struct WatchOptions: ParsableArguments {
             guard hookTimeout > 0 && hookTimeout <= 86_400 else {
                 throw Fault(.usage, "--hook-timeout is \(hookTimeout), expected more than 0 and at most 86400 seconds")
             }
+            guard !hooks.commands.isEmpty else {
+                throw Fault(
+                    .usage,
+                    "--hook-timeout needs --on-checkpoint, --on-evaluation or --on-stop: it limits their commands",
+                    hint: "a resume is given the commands again, too: run.json keeps none")
+            }
             hooks.timeout = hookTimeout
         }
         return hooks
@@ -123,6 +144,9 @@ struct WatchOptions: ParsableArguments {
     func adjust(_ state: inout TrainingState, _ options: TrainingOptions) throws(Fault) {
         func usage(_ message: String) -> Fault {
             Fault(.usage, message, hint: "'train-step --help' shows the options")
+        }
+        if guardWindow == 0 && guardZ != nil {
+            throw usage("--guard-z needs a window, and --guard-window 0 is none")
         }
         state.guardState.window = try GuardWindow.changed(state.guardState.window, size: guardWindow, limit: guardZ)
         state.guardState.rollsBack = rollback ?? state.guardState.rollsBack
@@ -139,8 +163,10 @@ struct WatchOptions: ParsableArguments {
                 "\((self.patience ?? 0) > 0 ? "--patience" : "--target-loss") needs --eval-every: it counts evaluations"
             )
         }
+        if patience == 0 && minDelta != nil {
+            throw usage("--min-delta needs --patience: it says what an improvement is")
+        }
         if patience == 0 && target == nil {
-            if minDelta != nil { throw usage("--min-delta needs --patience: it says what an improvement is") }
             state.stopping = nil
         } else {
             var stopping = TrainingState.Stopping.none

@@ -94,6 +94,17 @@ extension TrainingState {
             case nil: return "nothing asks for a stop"
             }
         }
+
+        /// The options of train-step with which a stopped run goes on: what was counted stays, so that only another limit does.
+        package var remedy: String? {
+            switch reason {
+            case .targetLoss?:
+                return "--resume with a --target-loss below \(lowest ?? .nan) goes on; -inf asks for none"
+            case .patience?:
+                return "--resume with --patience \(waited + 1) or more goes on; --patience 0 asks for none"
+            case nil: return nil
+            }
+        }
     }
 }
 
