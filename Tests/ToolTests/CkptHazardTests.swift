@@ -164,7 +164,7 @@
             try expectWell(
                 Self.run + """
                     rm run/metrics.jsonl; mkfifo run/metrics.jsonl
-                    resume() { pack --cursor "$(ckpt-tool get run cursor)" | timeout 20 train-step --quiet --resume run --steps 5; }
+                    resume() { pack --cursor "$(ckpt-tool get run cursor)" | timeout -k 1 20 train-step --quiet --resume run --steps 5; }
                     refused 73 "metrics.jsonl': something that is no regular file is in its place" resume
                     """)
         }

@@ -314,6 +314,9 @@ import Testing
             printf x | dd of=damaged/model.safetensors bs=1 seek=$(($(stat -c %s damaged/model.safetensors) - 1)) conv=notrunc 2> /dev/null
             refused 65 'sha256 differs' ckpt-tool expand damaged --output broken layers=2
             test ! -e broken
+            cp -R run torn && rm torn/step-00000002/model.safetensors && cp damaged/model.safetensors torn/step-00000002
+            refused 65 'sha256 differs' ckpt-tool expand torn/step-00000002 --run broken layers=2
+            test ! -e broken
             test -z "$(ls -d ./*.tmp 2> /dev/null)"
             """)
     }

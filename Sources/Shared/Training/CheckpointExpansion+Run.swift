@@ -15,12 +15,7 @@ extension CheckpointExpansion {
         let name = origin.path.appending(Checkpoint.stateName).string
         let state = try TrainingState(json: origin.state(), name: name)
         var leftBehind: [String] = []
-        if try !carryDescription(to: directory) {
-            leftBehind.append(
-                "\(quoted(origin.path.string)) is no step of a run with a run.json: train-step --resume has to be told again of "
-                    + "--validation, --eval-every, --save-every and the like")
-        }
-        // Before the larger checkpoint is there: what fails now leaves no run.
+        // Before the larger checkpoint is there: what fails until then leaves no run.
         var best: CheckpointWriter?
         if let found = state.best, found.step != state.step {
             do throws(Fault) {
@@ -34,7 +29,13 @@ extension CheckpointExpansion {
         }
         var records: [ExpansionRecord] = []
         // Links last, and `latest` after the others, as of any save.
-        try directory.save(step: state.step, links: []) { records = try write($0) }
+        try directory.save(step: state.step, links: []) { writer in
+            records = try write(writer)
+            if try carryDescription(to: directory) { return }
+            leftBehind.append(
+                "\(quoted(origin.path.string)) is no step of a run with a run.json: train-step --resume has to be told again of "
+                    + "--validation, --eval-every, --save-every and the like")
+        }
         try best?.commit()
         if let found = state.best, best != nil || found.step == state.step {
             try directory.point(.best, at: found.step)
