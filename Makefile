@@ -163,6 +163,8 @@ install: setup ## Install static, stripped tools and their manual pages (PREFIX=
 	mkdir -p $(STATIC)/lib
 	for name in zstd z; do ln -sf "$$(.ci/setup --static $$name)" $(STATIC)/lib/lib$$name.a || exit; done
 	swift build -c release --static-swift-stdlib --scratch-path $(STATIC) -Xlinker -L$(CURDIR)/$(STATIC)/lib
+	if command -v ldd > /dev/null && ldd $(STATIC)/release/ckpt-tool | grep -E 'libzstd|libz[.]'; then \
+	    echo 'install: the tools would need these libraries where they run' >&2; exit 1; fi
 	$(PYTHON) docs/manual.py --bin $(STATIC)/release --output $(STATIC)/man $(TOOLS)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
 	for tool in $(TOOLS); do \

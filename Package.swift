@@ -65,9 +65,8 @@ let package = Package(
         .systemLibrary(
             name: "CZstd", path: "Sources/Shared/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
-        .systemLibrary(
-            name: "CZlib", path: "Sources/Shared/CZlib", pkgConfig: "zlib",
-            providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+        // Without pkg-config, whose -L of the system's libraries would come before that of a static build.
+        .systemLibrary(name: "CZlib", path: "Sources/Shared/CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CKernels", path: "Sources/Shared/CKernels", exclude: ["unicode_tables.py"]),
 
         module("Bytes", ["CZstd", "CZlib", "CKernels", system, crypto]),
