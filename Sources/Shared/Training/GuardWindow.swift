@@ -66,9 +66,6 @@ public struct GuardWindow: Sendable, Equatable {
     /// Other parameters learn from now on: the norm of their gradient has still to become known.
     mutating func forgetNorms() { gradientNorms = [] }
 
-    /// The model computes something else from now on.
-    mutating func forget() { (losses, gradientNorms) = ([], []) }
-
     /// z = (x − mean) / deviation of the window's values, above which x counts as an outlier when z is over the limit. A
     /// deviation under a millionth of the mean is taken for that: rounding is no news.
     private func z(_ x: Double, among values: [Double]) -> Double {

@@ -126,9 +126,9 @@ public final class Trainer<Model: TrainableModel> {
         let lanes = gradients.count
         let part = (tokens.rows + microBatches - 1) / microBatches
         let engine = model.engine
-        if policyChanges.contains(state.step + 1) { setFrozen(policy.frozen(at: state.step + 1)) }
         let learnsOthers =
             policyChanges.contains(state.step + 1) && changesPolicy(from: state.step, to: state.step + 1)
+        if learnsOthers { setFrozen(policy.frozen(at: state.step + 1)) }
         for lane in gradients { lane.begin(engine) }
         let observer = norms.isDue(step: state.step + 1) ? observer : nil
         observer?.begin(length: tokens.length)
